@@ -1,0 +1,1 @@
+//! The team: each agent is one file and one line in the roster.

@@ -1,0 +1,1 @@
+//! providers.yaml, its layers, and the only place that reads the environment.

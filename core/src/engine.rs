@@ -1,0 +1,1 @@
+//! Owns runs: performs the machine's effects, makes every fact durable first.

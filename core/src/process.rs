@@ -1,0 +1,1 @@
+//! Everything that we start, and its end.

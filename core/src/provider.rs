@@ -1,0 +1,1 @@
+//! Model providers behind one request, one stream of events, one usage.

@@ -1,0 +1,1 @@
+//! The one SQLite file: journal, blobs, ledger; the only SQL.

@@ -1,0 +1,1 @@
+//! What a repository may decide before a person trusts it.

@@ -1,0 +1,1 @@
+//! The user's files, read only; our snapshots, slots and patches.
