@@ -1,0 +1,113 @@
+//! Pause, resume, cancel, retry: what a person does to a run as a whole.
+
+use super::event::Effect;
+use super::gate::{Answerer, GateKind};
+use super::patch::PatchStage;
+use super::spec::{StepRole, StepSpec};
+use super::state::{Ending, Machine};
+use super::step::{StepRecord, StepStatus};
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::id::StepId;
+
+impl Machine {
+    pub(super) fn pause(&mut self) -> Result<()> {
+        if self.ending.is_some() {
+            return Err(self.not_now("an ended pipeline cannot be paused", "`retry` starts it again"));
+        }
+        self.paused = true;
+        self.status_reason = Some("paused on request".to_owned());
+        Ok(())
+    }
+
+    pub(super) fn resume(&mut self) -> Result<()> {
+        if self.ending.is_some() {
+            return Err(self.not_now("an ended pipeline cannot be resumed", "`retry` starts it again"));
+        }
+        self.paused = false;
+        self.status_reason = None;
+        Ok(())
+    }
+
+    pub(super) fn cancel(&mut self, at: Timestamp, by: &Answerer, effects: &mut Vec<Effect>) -> Result<()> {
+        match self.ending {
+            Some(Ending::Cancelled) => Ok(()),
+            Some(_) => Err(self.not_now("an ended pipeline cannot be cancelled", "nothing needs to be done")),
+            None => {
+                self.end_cancelled(at, by, effects);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn end_cancelled(&mut self, _at: Timestamp, by: &Answerer, effects: &mut Vec<Effect>) {
+        self.status_reason = Some(format!("cancelled by {}", by.surface));
+        self.end(Ending::Cancelled, None, effects);
+    }
+
+    /// Begins again what failed or was not done, or all from one step on.
+    pub(super) fn retry(&mut self, from: Option<StepId>, steps: Option<Vec<StepSpec>>, effects: &mut Vec<Effect>) -> Result<()> {
+        if self.ending.is_none() && !self.paused {
+            return Err(self.not_now("only an ended or paused pipeline can be retried", "cancel it first, or wait for it"));
+        }
+        if self.ending == Some(Ending::Completed) && from.is_none() && steps.is_none() {
+            return Err(self.not_now("a completed pipeline is retried from a step or with another pipeline", "name `fromStep` or `pipeline`"));
+        }
+        if let Some(unknown) = from.as_ref().filter(|id| self.step(id).is_none()) {
+            let known: Vec<&str> = self.steps.iter().map(|step| step.spec.id.as_str()).collect();
+            return Err(Error::usage("unknownStep", format!("there is no step `{unknown}`; there are: {}", known.join(", "))));
+        }
+        if let Some(steps) = steps {
+            self.go_on_with(steps);
+        }
+        let again = match &from {
+            Some(id) => self.downstream(id),
+            None => self.steps.iter().filter(|step| !step.is_settled()).map(|step| step.spec.id.clone()).collect(),
+        };
+        for id in &again {
+            if self.step(id).is_some_and(|step| step.status == StepStatus::Running) {
+                effects.push(Effect::AbortStep { step: id.clone() });
+            }
+            if let Some(step) = self.step_mut(id) {
+                step.reset();
+            }
+        }
+        let works_anew = self.steps.iter().any(|step| !step.is_settled() && matches!(step.spec.role, StepRole::Change | StepRole::Verify | StepRole::Plan));
+        if works_anew {
+            self.forget_patch(&again);
+        }
+        self.ending = None;
+        self.error = None;
+        self.paused = false;
+        self.status_reason = None;
+        self.admitted = true;
+        Ok(())
+    }
+
+    fn forget_patch(&mut self, again: &[StepId]) {
+        self.patch_stage = PatchStage::None;
+        self.gates.retain(|gate| !(gate.is_open() && gate.kind == GateKind::Patch));
+        let changes_anew = self.steps.iter().any(|step| step.spec.role == StepRole::Change && again.contains(&step.spec.id));
+        let plans_anew = self.steps.iter().any(|step| step.spec.role == StepRole::Plan && again.contains(&step.spec.id));
+        if changes_anew {
+            self.round += 1;
+        }
+        if plans_anew {
+            self.result = None;
+            self.findings = None;
+        }
+    }
+
+    /// Takes another list of steps; what has finished under the same id and agent counts.
+    fn go_on_with(&mut self, specs: Vec<StepSpec>) {
+        let old = std::mem::take(&mut self.steps);
+        self.steps = specs
+            .iter()
+            .map(|spec| {
+                let same = old.iter().find(|step| step.spec.id == spec.id && step.spec.agent == spec.agent);
+                same.map_or_else(|| StepRecord::new(spec.clone()), |step| StepRecord { spec: spec.clone(), ..step.clone() })
+            })
+            .collect();
+        self.spec.steps = specs;
+    }
+}

@@ -1,0 +1,182 @@
+//! What may begin now: the one place that decides it, run after every event.
+
+use super::event::{Effect, RunEvent};
+use super::gate::{Gate, GateKind};
+use super::machine::choice;
+use super::patch::PatchStage;
+use super::spec::{GatePolicy, StepRole};
+use super::state::{Ending, Machine, SnapshotStage};
+use super::step::{StepOrder, StepRecord, StepStatus};
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::id::StepId;
+use crate::task::ApplyMode;
+use crate::workspace::HunkState;
+
+impl Machine {
+    pub(super) fn advance(&mut self, at: Timestamp, effects: &mut Vec<Effect>) {
+        if self.ending.is_some() || self.paused || !self.admitted {
+            return;
+        }
+        if self.snapshot == SnapshotStage::Todo {
+            self.snapshot = SnapshotStage::Running;
+            effects.push(Effect::TakeSnapshot { buffers: self.spec.buffers.clone() });
+        }
+        if self.snapshot != SnapshotStage::Done {
+            return;
+        }
+        self.start_steps(at, effects);
+        self.advance_patch(at, effects);
+        self.start_steps(at, effects);
+        self.end_if_done(effects);
+    }
+
+    fn start_steps(&mut self, at: Timestamp, effects: &mut Vec<Effect>) {
+        let ready: Vec<StepId> = self.steps.iter().filter(|step| self.may_start(step, at)).map(|step| step.spec.id.clone()).collect();
+        for id in ready {
+            self.start_step(at, &id, effects);
+        }
+    }
+
+    fn may_start(&self, step: &StepRecord, at: Timestamp) -> bool {
+        let due = match step.status {
+            StepStatus::Pending => true,
+            StepStatus::Backoff => step.not_before.is_none_or(|time| time <= at),
+            _ => false,
+        };
+        let needs_met = step.spec.needs.iter().all(|need| self.step(need).is_none_or(StepRecord::is_settled));
+        let asks = self.open_gates().any(|gate| {
+            gate.kind.holds_the_run() && (gate.step.as_ref() == Some(&step.spec.id) || gate.step.as_ref().is_some_and(|asking| step.spec.needs.contains(asking)))
+        });
+        let settled = step.spec.role != StepRole::Learn || self.patch_stage == PatchStage::Settled || !self.changes_files();
+        due && needs_met && !asks && settled
+    }
+
+    fn changes_files(&self) -> bool {
+        self.step_with_role(StepRole::Change).is_some_and(|step| step.status != StepStatus::Skipped)
+    }
+
+    fn start_step(&mut self, at: Timestamp, id: &StepId, effects: &mut Vec<Effect>) {
+        let Some(base) = self.base.clone() else { return };
+        if self.nothing_to_learn(id) {
+            if let Some(step) = self.step_mut(id) {
+                step.status = StepStatus::Skipped;
+            }
+            return;
+        }
+        let (round, files) = (self.round, self.result.clone().unwrap_or_else(|| base.clone()));
+        let (brief, plan, findings, request) = (self.brief.clone(), self.plan.clone(), self.findings.clone(), self.spec.request.clone());
+        let Some(step) = self.step_mut(id) else { return };
+        step.attempts += 1;
+        step.status = StepStatus::Running;
+        step.started_at = Some(at);
+        step.ended_at = None;
+        step.not_before = None;
+        let order = StepOrder {
+            step: id.clone(),
+            agent: step.spec.agent.clone(),
+            attempt: step.attempts,
+            round,
+            base,
+            files,
+            brief,
+            plan,
+            findings,
+            comment: step.comment.clone(),
+            request,
+        };
+        let deadline = at.plus_ms(step.spec.time_limit_ms);
+        effects.push(Effect::Publish {
+            event: RunEvent::StepStarted { step_id: id.clone(), agent: order.agent.clone(), attempt: order.attempt },
+        });
+        effects.push(Effect::RunStep { order: Box::new(order) });
+        effects.push(Effect::SetTimer { at: deadline });
+    }
+
+    /// Lessons come from work that was taken over, or that nobody was asked to take over.
+    fn nothing_to_learn(&self, id: &StepId) -> bool {
+        let learns = self.step(id).is_some_and(|step| step.spec.role == StepRole::Learn);
+        let taken = self.hunks.iter().any(|hunk| matches!(hunk.state, HunkState::Applied | HunkState::Unconfirmed));
+        learns && !self.hunks.is_empty() && self.spec.options.apply != ApplyMode::None && !taken
+    }
+
+    fn advance_patch(&mut self, at: Timestamp, effects: &mut Vec<Effect>) {
+        let worked = self.steps.iter().filter(|step| matches!(step.spec.role, StepRole::Change | StepRole::Verify)).all(StepRecord::is_settled);
+        if !worked {
+            return;
+        }
+        match (self.patch_stage, self.base.clone(), self.result.clone()) {
+            (PatchStage::None, Some(base), Some(result)) => {
+                self.patch_stage = PatchStage::Preparing;
+                effects.push(Effect::PreparePatch { base, result });
+            }
+            (PatchStage::None, _, None) if self.changes_files() => self.patch_stage = PatchStage::Settled,
+            (PatchStage::Ready, ..) => self.offer_patch(at, effects),
+            _ => {}
+        }
+    }
+
+    fn offer_patch(&mut self, at: Timestamp, effects: &mut Vec<Effect>) {
+        let undecided = self.hunks.iter().any(|hunk| !hunk.is_decided());
+        match self.spec.options.apply {
+            _ if !undecided => self.patch_stage = PatchStage::Settled,
+            ApplyMode::None => self.patch_stage = PatchStage::Settled,
+            ApplyMode::Direct => {
+                self.patch_stage = PatchStage::Applying;
+                effects.push(Effect::ApplyPatch);
+            }
+            ApplyMode::Review if self.spec.patch_gate == GatePolicy::Skip => {
+                self.patch_stage = PatchStage::Applying;
+                effects.push(Effect::ApplyPatch);
+            }
+            ApplyMode::Review => self.open_patch_gate(at, effects),
+        }
+    }
+
+    pub(super) fn open_patch_gate(&mut self, at: Timestamp, effects: &mut Vec<Effect>) {
+        self.patch_stage = PatchStage::Review;
+        if self.open_gates().any(|gate| gate.kind == GateKind::Patch) {
+            return;
+        }
+        let pending: Vec<_> = self.hunks.iter().filter(|hunk| !hunk.is_decided()).collect();
+        let mut files: Vec<&str> = pending.iter().map(|hunk| hunk.path.as_str()).collect();
+        files.dedup();
+        let content: String = pending.iter().map(|hunk| hunk.id.as_str()).collect::<Vec<_>>().join(",");
+        let mut gate = Gate::open(GateKind::Patch, &self.spec.pipeline, self.round, &content, at);
+        gate.title = format!("Review the patch: {}", self.spec.shown_title());
+        gate.summary = format!("{} hunks in {}", pending.len(), files.join(", "));
+        gate.document = Some("patch.diff".to_owned());
+        gate.choices = vec![choice("reject", "Reject all"), choice("approve", "Accept all")];
+        self.open(gate, effects);
+    }
+
+    fn end_if_done(&mut self, effects: &mut Vec<Effect>) {
+        let steps_done = self.steps.iter().all(StepRecord::is_settled);
+        let patch_done = self.patch_stage == PatchStage::Settled || !self.changes_files();
+        let waits = self.open_gates().any(|gate| gate.kind.holds_the_run());
+        if steps_done && patch_done && !waits {
+            self.end(Ending::Completed, None, effects);
+        }
+    }
+
+    /// Ends the run: whatever is under way is aborted, and questions that nobody can use any more close.
+    pub(super) fn end(&mut self, ending: Ending, error: Option<Error>, effects: &mut Vec<Effect>) {
+        if self.ending.is_some() {
+            return;
+        }
+        for step in &mut self.steps {
+            if step.status == StepStatus::Running {
+                effects.push(Effect::AbortStep { step: step.spec.id.clone() });
+            }
+            if matches!(step.status, StepStatus::Running | StepStatus::Backoff) {
+                step.status = StepStatus::Cancelled;
+            }
+        }
+        self.gates.retain(|gate| !gate.is_open() || gate.kind == GateKind::Knowledge);
+        self.paused = false;
+        self.ending = Some(ending);
+        self.error.clone_from(&error);
+        effects.push(Effect::Publish { event: RunEvent::Finished { status: self.status(), error } });
+        effects.push(Effect::Ended);
+    }
+}
