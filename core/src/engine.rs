@@ -1,1 +1,200 @@
-//! Owns runs: performs the machine's effects, makes every fact durable first.
+//! Owns runs: takes what happens to them, makes the machine's new state durable, then performs its effects.
+//!
+//! One actor per run that this process owns ([`actor`]); nobody else changes a run. A control from
+//! anywhere (editor, command line, another process) is a durable signal that the owner takes in.
+//! Who owns a run is decided by a lock that the kernel holds for the owner, never by a clock.
+
+mod actor;
+mod admission;
+mod configuration;
+mod context;
+mod effects;
+mod pipelines;
+mod signal;
+mod start;
+mod view;
+mod watch;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::future::BoxFuture;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+pub use configuration::{Configurations, Loaded};
+pub use context::{ModelAnswer, ResumePoint, StepContext};
+pub use signal::Signal;
+pub use start::{Started, StartRequest};
+pub use view::{
+    ErrorView, MetricsView, PipelineDetail, PipelineSummary, StepView, TaskView, file_uri,
+};
+
+use crate::clock::Clock;
+use crate::config::Environment;
+use crate::error::Result;
+use crate::id::{OwnerId, PipelineId, RepositoryId, random_hex};
+use crate::pipeline::{HunkOutcome, RunEvent};
+use crate::process::Spawner;
+use crate::redact::Redactor;
+use crate::store::{OwnerLock, Store};
+use crate::workspace::{Repository, Workspaces};
+
+/// Notices that a slow listener may miss before it takes a fresh look.
+const NOTICES_MAX: usize = 1024;
+
+/// What the engine drives.
+#[derive(Debug, Clone)]
+pub struct Services {
+    /// The database.
+    pub store: Store,
+    /// Snapshots, slots, patches.
+    pub workspaces: Arc<Workspaces>,
+    /// Children.
+    pub spawner: Spawner,
+    /// The process environment as it was at the start.
+    pub environment: Arc<Environment>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Keeps secrets out of what is stored and shown.
+    pub redactor: Arc<Redactor>,
+    /// Configuration by repository.
+    pub configurations: Arc<Configurations>,
+    /// State directory, for files that are opened by an editor.
+    pub state: PathBuf,
+    /// Cache directory, for private homes and temporary files of children.
+    pub cache: PathBuf,
+}
+
+/// The port to whoever can change the user's files: an editor's buffers, or the disk.
+pub trait Editor: Send + Sync + std::fmt::Debug {
+    /// Applies every hunk of this run that is pending, clean and needs no person; says what became of each.
+    fn apply_pending<'a>(&'a self, run: &'a PipelineId) -> BoxFuture<'a, Vec<HunkOutcome>>;
+}
+
+/// Something that listeners may want to show.
+#[derive(Debug, Clone)]
+pub enum Notice {
+    /// Its state is another one.
+    Changed(PipelineId),
+    /// It told something; durable, numbered.
+    Event {
+        /// Which run.
+        run: PipelineId,
+        /// Its number in that run.
+        seq: u64,
+        /// What.
+        event: RunEvent,
+    },
+    /// What an agent does right now; only the latest counts.
+    Activity {
+        /// Which run.
+        run: PipelineId,
+        /// A few words.
+        text: String,
+    },
+}
+
+/// What an agent does right now, beside the journal.
+#[derive(Debug, Clone, Default)]
+pub struct Activity {
+    /// The model that was last chosen.
+    pub model: Option<String>,
+    /// A few words.
+    pub text: String,
+}
+
+/// The engine; clones share it.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    services: Services,
+    owner: OwnerId,
+    lock: Mutex<Option<OwnerLock>>,
+    actors: Mutex<HashMap<PipelineId, actor::Handle>>,
+    activity: Mutex<HashMap<PipelineId, Activity>>,
+    editor: Mutex<Option<Arc<dyn Editor>>>,
+    repositories: Mutex<HashMap<RepositoryId, Arc<Repository>>>,
+    routers: Mutex<HashMap<String, Arc<crate::router::Router>>>,
+    admission: admission::Admission,
+    notices: broadcast::Sender<Notice>,
+    stop: CancellationToken,
+}
+
+impl Engine {
+    /// Takes the owner's lock, settles what dead owners left in the ledger, and begins to watch for
+    /// what other processes do.
+    pub async fn open(services: Services) -> Result<Self> {
+        let owner = OwnerId::new(random_hex(8)?);
+        let writable = services.store.mode().is_writable();
+        let lock = if writable { Some(services.store.register_owner(&owner, "clode-ls")?) } else { None };
+        if writable {
+            let store = services.store.clone();
+            let alive = store.clone();
+            let open = store.reconcile(move |owner| alive.is_alive(owner), services.clock.now()).await?;
+            tracing::debug!(settled = open, "holds of dead owners settled as unconfirmed");
+        }
+        let shared = Arc::new(Shared {
+            services,
+            owner,
+            lock: Mutex::new(lock),
+            actors: Mutex::default(),
+            activity: Mutex::default(),
+            editor: Mutex::default(),
+            repositories: Mutex::default(),
+            routers: Mutex::default(),
+            admission: admission::Admission::default(),
+            notices: broadcast::channel(NOTICES_MAX).0,
+            stop: CancellationToken::new(),
+        });
+        watch::start(&shared);
+        Ok(Self { shared })
+    }
+
+    /// Who applies patches in this process.
+    pub fn set_editor(&self, editor: Arc<dyn Editor>) {
+        *locked(&self.shared.editor) = Some(editor);
+    }
+
+    /// What it drives.
+    pub fn services(&self) -> &Services {
+        &self.shared.services
+    }
+
+    /// What is told from now on.
+    pub fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.shared.notices.subscribe()
+    }
+
+    /// What an agent of this run does right now, if it runs in this process.
+    pub fn activity(&self, run: &PipelineId) -> Option<Activity> {
+        locked(&self.shared.activity).get(run).cloned()
+    }
+
+    /// The repository of a folder; remembered, so that its runs can be driven.
+    pub async fn repository(&self, folder: &std::path::Path) -> Result<Arc<Repository>> {
+        let repository = Arc::new(self.shared.services.workspaces.repository(folder).await?);
+        locked(&self.shared.repositories).insert(repository.id.clone(), Arc::clone(&repository));
+        Ok(repository)
+    }
+
+    /// Ends the work of this process: children die, runs are parked where they are durable.
+    pub async fn shutdown(&self) {
+        self.shared.stop.cancel();
+        let handles: Vec<actor::Handle> = locked(&self.shared.actors).drain().map(|(_, handle)| handle).collect();
+        for handle in handles {
+            handle.ended().await;
+        }
+        locked(&self.shared.lock).take();
+    }
+}
+
+/// The value behind a leaf lock that is never held across an await; a panic elsewhere does not spoil it.
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

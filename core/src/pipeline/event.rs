@@ -8,7 +8,7 @@ use super::spec::StepSpec;
 use super::step::{StepFailure, StepOrder, StepOutput};
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::id::{AgentId, ApprovalId, BlobId, CommitId, StepId};
+use crate::id::{AgentId, ApprovalId, BlobId, CommitId, StepId, TreeId};
 use crate::money::Money;
 
 /// Something that happened.
@@ -23,6 +23,8 @@ pub enum Event {
     SnapshotTaken {
         /// In our own store.
         commit: CommitId,
+        /// Its tree: the same files have the same one.
+        tree: TreeId,
         /// Files that agents do not get to see.
         withheld: Vec<String>,
     },

@@ -8,7 +8,7 @@ use super::state::{Ending, Machine, SnapshotStage};
 use super::step::{StepFailure, StepFailureClass, StepOutput, StepRecord, StepStatus, Verdict};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::id::{ApprovalId, BlobId, StepId};
+use crate::id::{ApprovalId, BlobId, CommitId, StepId, TreeId};
 
 impl Machine {
     /// Takes in what happened at `at`. An error rejects the event: nothing has changed then.
@@ -26,7 +26,7 @@ impl Machine {
         match event {
             Event::Admitted => self.admitted = true,
             Event::Recovered => self.recover(at, effects),
-            Event::SnapshotTaken { commit, withheld } => self.snapshot_taken(commit, withheld),
+            Event::SnapshotTaken { commit, tree, withheld } => self.snapshot_taken(commit, tree, withheld),
             Event::SnapshotFailed { error } => {
                 self.snapshot = SnapshotStage::Todo;
                 self.end(Ending::Failed, Some(error), effects);
@@ -85,10 +85,11 @@ impl Machine {
         }
     }
 
-    fn snapshot_taken(&mut self, commit: crate::id::CommitId, withheld: Vec<String>) {
+    fn snapshot_taken(&mut self, commit: CommitId, tree: TreeId, withheld: Vec<String>) {
         if self.snapshot == SnapshotStage::Running {
             self.snapshot = SnapshotStage::Done;
             self.base = Some(commit);
+            self.base_tree = Some(tree);
             self.withheld = withheld;
         }
     }
@@ -233,7 +234,7 @@ impl Machine {
         gate.step = Some(step.clone());
         gate.title = format!("Approve the plan: {}", self.spec.shown_title());
         gate.summary.clone_from(&output.summary);
-        gate.document = Some("plan.md".to_owned());
+        gate.document = Some(self.document_uri("plan.md"));
         gate.estimate.clone_from(&output.estimate);
         gate.choices = vec![choice("reject", "Reject"), choice("approve", "Approve")];
         if !self.withheld.is_empty() {
@@ -363,6 +364,10 @@ impl Machine {
 
     fn asks(&self, step: &StepId) -> bool {
         self.open_gates().any(|gate| gate.step.as_ref() == Some(step) && gate.kind.holds_the_run())
+    }
+
+    pub(super) fn document_uri(&self, name: &str) -> String {
+        format!("clode://pipeline/{}/{name}", self.spec.pipeline)
     }
 
     pub(super) fn not_now(&self, what: &str, hint: &str) -> Error {

@@ -145,7 +145,7 @@ impl Machine {
         let mut gate = Gate::open(GateKind::Patch, &self.spec.pipeline, self.round, &content, at);
         gate.title = format!("Review the patch: {}", self.spec.shown_title());
         gate.summary = format!("{} hunks in {}", pending.len(), files.join(", "));
-        gate.document = Some("patch.diff".to_owned());
+        gate.document = Some(self.document_uri("patch.diff"));
         gate.choices = vec![choice("reject", "Reject all"), choice("approve", "Accept all")];
         self.open(gate, effects);
     }

@@ -9,7 +9,7 @@ use super::step::{StepRecord, StepStatus};
 use super::MACHINE_VERSION;
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::id::{BlobId, CommitId, StepId};
+use crate::id::{BlobId, CommitId, StepId, TreeId};
 use crate::money::Money;
 
 /// How a run stands, as on the wire.
@@ -89,6 +89,8 @@ pub struct Machine {
     pub round: u32,
     /// The files that it started from.
     pub base: Option<CommitId>,
+    /// Their tree.
+    pub base_tree: Option<TreeId>,
     /// Files that agents do not get to see.
     pub withheld: Vec<String>,
     /// The files as the agents left them.
@@ -134,6 +136,7 @@ impl Machine {
             gates: Vec::new(),
             round: 1,
             base: None,
+            base_tree: None,
             withheld: Vec::new(),
             result: None,
             brief: None,

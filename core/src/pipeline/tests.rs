@@ -3,7 +3,7 @@
 use super::*;
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind};
-use crate::id::{AgentId, BlobId, CommitId, HunkId, PipelineId, StepId, TaskId};
+use crate::id::{AgentId, BlobId, CommitId, HunkId, PipelineId, StepId, TaskId, TreeId};
 use crate::money::Money;
 use crate::task::{ApplyMode, Priority, RunOptions, Task};
 use crate::workspace::HunkState;
@@ -62,7 +62,7 @@ impl Run {
     fn new(options: RunOptions) -> Self {
         let mut run = Self { machine: Machine::new(spec(options)), now: Timestamp(1_000), effects: vec![] };
         run.event(Event::Admitted);
-        run.event(Event::SnapshotTaken { commit: CommitId::new("base"), withheld: vec![] });
+        run.event(Event::SnapshotTaken { commit: CommitId::new("base"), tree: TreeId::new("tree"), withheld: vec![] });
         run
     }
 

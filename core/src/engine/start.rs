@@ -1,0 +1,206 @@
+//! Starts a run: decides what it freezes, whether an earlier one is meant, and makes it durable.
+
+use std::sync::Arc;
+
+use super::{Engine, actor, pipelines};
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::id::{AgentId, BlobId, PipelineId, TaskId, random_hex};
+use crate::pipeline::{GatePolicy, Machine, RunSpec, StepRole, StepSpec};
+use crate::store::{Created, NewRun, RunFilter, RunRow, blob_id};
+use crate::task::{ApplyMode, RunOptions, Task};
+use crate::workspace::{Buffer, Repository};
+
+/// Failed verdicts that go back to the Developer.
+const ROUNDS_MAX: u32 = 2;
+/// Attempts of a step whose failure is transient.
+const ATTEMPTS_MAX: u32 = 3;
+/// First wait before another attempt of a step.
+const RETRY_INITIAL_MS: i64 = 1_000;
+/// Longest wait before another attempt of a step.
+const RETRY_MAX_MS: i64 = 60_000;
+/// Characters of a task's id that its run's name keeps.
+const TASK_ID_CHARS_MAX: usize = 48;
+
+/// What is to be started.
+#[derive(Debug, Clone)]
+pub struct StartRequest {
+    /// On what.
+    pub repository: Arc<Repository>,
+    /// What is wanted; an empty id is replaced by one of ours.
+    pub task: Task,
+    /// How.
+    pub options: RunOptions,
+    /// Unsaved text.
+    pub buffers: Vec<Buffer>,
+    /// Only this agent, with its request (JSON).
+    pub single: Option<(AgentId, serde_json::Value)>,
+}
+
+/// What was started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    /// The run.
+    pub pipeline: PipelineId,
+    /// Its status now.
+    pub status: String,
+    /// Whether it is an earlier one.
+    pub reused: bool,
+}
+
+impl Engine {
+    /// Makes a run durable and begins to drive it.
+    pub async fn start(&self, request: StartRequest) -> Result<Started> {
+        self.shared.services.store.writable()?;
+        let loaded = self.configuration(&request.repository).await?;
+        let config = loaded.config.clone();
+        let mut request = request;
+        tidy(&mut request, &config)?;
+        let steps = match &request.single {
+            Some((agent, _)) => pipelines::single(agent)?,
+            None => pipelines::steps(&config, &request.options.pipeline, request.options.agents.as_deref())?,
+        };
+        let identity = identity(&request)?;
+        if let Some(earlier) = self.earlier(&request, &identity).await? {
+            return Ok(Started { pipeline: earlier.id, status: earlier.status, reused: true });
+        }
+        let (machine, blobs) = freeze(&request, &config, steps)?;
+        let state = encode(&machine)?;
+        let new = NewRun {
+            id: machine.spec.pipeline.clone(),
+            repository: request.repository.id.clone(),
+            top_level: request.repository.top_level.to_string_lossy().into_owned(),
+            folder: request.repository.folder.to_string_lossy().into_owned(),
+            task_id: machine.spec.task.id.clone(),
+            explicit: machine.spec.task.explicit_id,
+            force: request.options.force,
+            identity_hash: identity,
+            title: machine.spec.shown_title(),
+            owner: self.shared.owner.clone(),
+            status: machine.status().as_str().to_owned(),
+            state,
+            blobs,
+            events: Vec::new(),
+            created_at: self.shared.services.clock.now(),
+        };
+        let (id, status) = (new.id.clone(), new.status.clone());
+        match self.shared.services.store.create_run(new).await? {
+            Created::Existing(row) => Ok(Started { pipeline: row.id, status: row.status, reused: true }),
+            Created::New { .. } => {
+                tracing::info!(run = %id, demo = machine.spec.demo, "started");
+                let row = self.row(&id).await?;
+                actor::start(&self.shared, row, Arc::clone(&request.repository), None).await?;
+                Ok(Started { pipeline: id, status, reused: false })
+            }
+        }
+    }
+
+    /// A run of the same explicit task that is alive, or done on the very same files.
+    async fn earlier(&self, request: &StartRequest, identity: &str) -> Result<Option<RunRow>> {
+        if !request.task.explicit_id || request.options.force {
+            return Ok(None);
+        }
+        let filter = RunFilter {
+            repository: Some(request.repository.id.clone()),
+            task_id: Some(request.task.id.clone()),
+            ..RunFilter::default()
+        };
+        let rows = self.shared.services.store.runs(filter).await?;
+        let counts = |row: &&RunRow| !row.finished || row.status == "completed";
+        let Some(row) = rows.into_iter().find(|row| counts(&row)) else { return Ok(None) };
+        if row.identity_hash != identity {
+            return Err(Error::state("taskIdInUse", format!("task id `{}` belongs to `{}`, which has another content", row.task_id, row.id))
+                .hint("use another id, or `force` to start anew"));
+        }
+        if !row.finished {
+            return Ok(Some(row));
+        }
+        if row.reuse.is_empty() {
+            return Ok(None);
+        }
+        let snapshot = self.shared.services.workspaces.snapshot(&request.repository, &request.buffers).await?;
+        Ok((snapshot.tree.as_str() == row.reuse).then_some(row))
+    }
+}
+
+/// Fills in what the configuration decides and refuses what cannot be meant.
+fn tidy(request: &mut StartRequest, config: &Config) -> Result<()> {
+    let title: String = request.task.title.split_whitespace().collect::<Vec<_>>().join(" ");
+    if title.is_empty() {
+        return Err(Error::usage("invalidParams", "task.title: must not be empty").hint("say in one line what is to be done"));
+    }
+    request.task.title = shorten(&title, crate::task::TITLE_CHARS_MAX);
+    if request.task.id.as_str().is_empty() {
+        request.task.id = TaskId::new(random_hex(4)?);
+        request.task.explicit_id = false;
+    }
+    if request.options.max_cost.is_none() {
+        request.options.max_cost = config.per_execution();
+    } else if let (Some(asked), Some(limit)) = (request.options.max_cost, config.per_execution_ceiling()) {
+        request.options.max_cost = Some(asked.min(limit));
+    }
+    if request.single.is_some() || request.options.pipeline == "plan" {
+        request.options.apply = ApplyMode::None;
+    }
+    if request.task.tests.is_empty() {
+        request.task.tests = config.tests();
+    }
+    Ok(())
+}
+
+fn shorten(text: &str, chars_max: usize) -> String {
+    if text.chars().count() <= chars_max {
+        return text.to_owned();
+    }
+    text.chars().take(chars_max.saturating_sub(1)).chain(['…']).collect()
+}
+
+fn identity(request: &StartRequest) -> Result<String> {
+    let text = encode(&(&request.task, &request.options, &request.single.as_ref().map(|(agent, request)| (agent, request))))?;
+    Ok(blake3::hash(text.as_bytes()).to_hex().to_string())
+}
+
+fn freeze(request: &StartRequest, config: &Config, steps: Vec<StepSpec>) -> Result<(Machine, Vec<Vec<u8>>)> {
+    let mut blobs = Vec::new();
+    let config_blob = keep(&mut blobs, encode(config)?);
+    let buffers = if request.buffers.is_empty() { None } else { Some(keep(&mut blobs, encode(&request.buffers)?)) };
+    let single = match &request.single {
+        Some((_, body)) => Some(keep(&mut blobs, encode(body)?)),
+        None => None,
+    };
+    let policy = |asks: bool| if asks && !request.options.skip_approvals && request.single.is_none() { GatePolicy::Ask } else { GatePolicy::Skip };
+    let plans_only = !steps.iter().any(|step| step.role == StepRole::Change);
+    let spec = RunSpec {
+        pipeline: PipelineId::new(format!("pipeline-{}-{}", name_part(request.task.id.as_str()), random_hex(4)?)),
+        task: request.task.clone(),
+        options: RunOptions { apply: if plans_only { ApplyMode::None } else { request.options.apply }, ..request.options.clone() },
+        steps,
+        plan_gate: policy(config.asks_for_plan()),
+        patch_gate: policy(config.asks_for_patch()),
+        rounds_max: ROUNDS_MAX,
+        attempts_max: ATTEMPTS_MAX,
+        retry_initial_ms: RETRY_INITIAL_MS,
+        retry_max_ms: RETRY_MAX_MS,
+        buffers,
+        request: single,
+        config: config_blob,
+        demo: config.is_demo(),
+    };
+    Ok((Machine::new(spec), blobs))
+}
+
+fn keep(blobs: &mut Vec<Vec<u8>>, text: String) -> BlobId {
+    let id = blob_id(text.as_bytes());
+    blobs.push(text.into_bytes());
+    id
+}
+
+fn encode(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::new(Kind::Internal, "internal", format!("a run cannot be written: {error}")))
+}
+
+/// A task's id as a part of a run's name: letters, digits and a few marks, and not too long.
+fn name_part(id: &str) -> String {
+    let part: String = id.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' }).take(TASK_ID_CHARS_MAX).collect();
+    if part.is_empty() { "task".to_owned() } else { part }
+}
