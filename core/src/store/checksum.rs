@@ -1,0 +1,69 @@
+//! The checksum of a row: SQLite does not notice a flipped bit in a payload, this does.
+
+use rusqlite::Row;
+
+use super::failure::{Outcome, damaged_row};
+
+/// Hexadecimal digits of a checksum that are kept.
+const HEX_DIGITS: usize = 16;
+
+/// Builds the checksum of one row. Fields are length-prefixed, so that no two rows read the same.
+#[derive(Debug, Clone)]
+pub(super) struct Seal(blake3::Hasher);
+
+impl Seal {
+    /// Begins the checksum of the row of this table with this key.
+    pub(super) fn of(table: &str, key: &str) -> Self {
+        Self(blake3::Hasher::new()).text(table).text(key)
+    }
+
+    /// Adds a text.
+    pub(super) fn text(mut self, text: &str) -> Self {
+        self.0.update(&(text.len() as u64).to_le_bytes());
+        self.0.update(text.as_bytes());
+        self
+    }
+
+    /// Adds a text that may be missing; missing differs from empty.
+    pub(super) fn maybe(self, text: Option<&str>) -> Self {
+        match text {
+            Some(text) => self.number(1).text(text),
+            None => self.number(0),
+        }
+    }
+
+    /// Adds a number.
+    pub(super) fn number(mut self, number: i64) -> Self {
+        self.0.update(&number.to_le_bytes());
+        self
+    }
+
+    /// The checksum as it is stored.
+    pub(super) fn finish(&self) -> String {
+        let mut hex = self.0.finalize().to_hex().to_string();
+        hex.truncate(HEX_DIGITS);
+        hex
+    }
+
+    /// Compares with what is stored.
+    pub(super) fn check(&self, table: &str, key: &str, stored: &str) -> Outcome<()> {
+        if self.finish() == stored {
+            Ok(())
+        } else {
+            Err(damaged_row(table, key).into())
+        }
+    }
+}
+
+/// A text column as it is. Damaged UTF-8 is replaced, so that the checksum reports it by name.
+pub(super) fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
+    Ok(String::from_utf8_lossy(row.get_ref(column)?.as_bytes()?).into_owned())
+}
+
+/// A text column that may be NULL.
+pub(super) fn maybe_text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
+    Ok(row
+        .get_ref(column)?
+        .as_bytes_or_null()?
+        .map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+}
