@@ -1,0 +1,16 @@
+//! The protocol edge: frames and their order, and every message that goes out to the editor.
+//!
+//! `serve` reads, orders and answers; what it calls into is a `LanguageServer`. Everything that
+//! leaves goes through one [`pump::Outbox`], so that "progress ended" is on the wire before the
+//! answer of the same command. Requests to the editor start in [`client::Client`] only.
+
+pub(crate) mod backend;
+pub(crate) mod capabilities;
+pub(crate) mod client;
+pub(crate) mod document;
+pub(crate) mod encoding;
+pub(crate) mod frame;
+pub(crate) mod parent;
+pub(crate) mod progress;
+pub(crate) mod pump;
+pub(crate) mod serve;
