@@ -4,13 +4,23 @@
 //! leaves goes through one [`pump::Outbox`], so that "progress ended" is on the wire before the
 //! answer of the same command. Requests to the editor start in [`client::Client`] only.
 
+pub(crate) mod action;
+pub(crate) mod answer;
 pub(crate) mod backend;
 pub(crate) mod capabilities;
 pub(crate) mod client;
+pub(crate) mod command;
 pub(crate) mod document;
 pub(crate) mod encoding;
 pub(crate) mod frame;
+pub(crate) mod handshake;
+pub(crate) mod hover;
+pub(crate) mod lens;
+pub(crate) mod notices;
 pub(crate) mod parent;
+pub(crate) mod preview;
 pub(crate) mod progress;
 pub(crate) mod pump;
 pub(crate) mod serve;
+pub(crate) mod session;
+pub(crate) mod sync;
