@@ -1,6 +1,141 @@
 //! The user's files, read only; our snapshots, slots and patches.
-use serde::{Deserialize, Serialize};
-/// Stub.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum HunkState { Pending, Applied, Unconfirmed, Failed, Rejected, Conflict, Superseded, Reverted }
+//!
+//! The user's repository is never written: no ref, object, index entry, worktree registration or
+//! configuration of ours is in it, and no hook of its runs. What the agents start from is a commit
+//! in a private repository of ours, what they work in is a slot outside the user's, and what comes
+//! back is a [`Patch`] that is merged onto what the user sees then.
+
+mod beneath;
+mod binding;
+mod collect;
+mod files;
+pub mod git;
+mod overlay;
+mod paths;
+mod pool;
+mod repository;
+mod scan;
+mod secrets;
+mod slot;
+mod snapshot;
+mod vault;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+pub use beneath::{Root, resolve_beneath};
+pub use collect::Collected;
+pub use git::{Git, UserHome};
+pub use paths::{Verdict, check_path, is_dot_git, verdict};
+pub use pool::{KeptSlot, SlotUsage, Swept};
+pub use repository::Repository;
+pub use scan::Refusal;
+pub use slot::{Slot, SlotNote};
+pub use snapshot::{Buffer, Snapshot};
+
+use crate::id::{CommitId, random_hex};
+use crate::{Error, Result};
+
+/// Bytes of randomness in the name of a process's scratch directory.
+const SCRATCH_NAME_BYTES: usize = 8;
+/// The largest file that is handed out whole.
+const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Directories of ours, and where the user's own git configuration lies.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// What must survive.
+    pub state: PathBuf,
+    /// What only costs time when it is deleted.
+    pub cache: PathBuf,
+    /// For the user's ignore rules and line-ending settings.
+    pub user: UserHome,
+}
+
+/// The door to repositories, snapshots, slots and patches.
+#[derive(Debug)]
+pub struct Workspaces {
+    places: Places,
+    git: Git,
+    scratch: PathBuf,
+    /// Held as long as this process lives, so that its scratch directory is known to be in use.
+    _life: File,
+}
+
+impl Workspaces {
+    /// Finds git and prepares our directories.
+    pub async fn open(places: Places, search_path: OsString) -> Result<Self> {
+        files::private_dir(&places.state)?;
+        files::private_dir(&places.cache)?;
+        let places = Places { state: canonical(&places.state)?, cache: canonical(&places.cache)?, ..places };
+        let neutral = places.state.join("neutral");
+        files::private_dir(&neutral)?;
+        let git = Git::find(&search_path, places.user.clone(), neutral).await?;
+        let scratch = places.state.join("scratch").join(random_hex(SCRATCH_NAME_BYTES)?);
+        files::private_dir(&scratch)?;
+        let life = files::open_lock(&scratch.join("lock"))?;
+        life.try_lock().map_err(|error| Error::internal(format!("a fresh scratch directory is locked: {error}")))?;
+        Ok(Self { places, git, scratch, _life: life })
+    }
+
+    /// The git program that is used.
+    pub fn git(&self) -> &Git {
+        &self.git
+    }
+
+    /// The repository that holds this folder.
+    pub async fn repository(&self, folder: &Path) -> Result<Repository> {
+        let found = repository::discover(&self.git, folder).await?;
+        let id = binding::bind(&self.git, &self.repositories(), &found).await?;
+        Ok(found.named(id))
+    }
+
+    /// What the user sees, as a commit of ours.
+    pub async fn snapshot(&self, repository: &Repository, buffers: &[Buffer]) -> Result<Snapshot> {
+        let vault = self.vault(repository).await?;
+        snapshot::take(&self.git, repository, &vault, buffers).await
+    }
+
+    /// The bytes of a file in a commit of ours; `None` when it is not there.
+    pub async fn file_at(&self, repository: &Repository, commit: &CommitId, path: &str) -> Result<Option<Vec<u8>>> {
+        check_path(path)?;
+        let vault = self.vault(repository).await?;
+        let Some(entry) = vault.entry_at(commit.as_str(), path).await? else { return Ok(None) };
+        Ok(vault.blobs(&[entry.object], FILE_BYTES_MAX).await?.pop().flatten())
+    }
+
+    fn repositories(&self) -> PathBuf {
+        self.places.state.join("repositories")
+    }
+
+    fn cache_of(&self, repository: &str) -> PathBuf {
+        self.places.cache.join(repository)
+    }
+
+    /// Removes scratch directories of processes that died.
+    fn sweep_scratch(&self) -> Result<()> {
+        let scratch = self.places.state.join("scratch");
+        for name in files::list(&scratch)? {
+            let path = scratch.join(&name);
+            let lock = files::open_lock(&path.join("lock"))?;
+            if lock.try_lock().is_ok() {
+                files::remove_tree(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Workspaces {
+    fn drop(&mut self) {
+        let _ = files::remove_tree(&self.scratch);
+    }
+}
+
+fn canonical(path: &Path) -> Result<PathBuf> {
+    std::fs::canonicalize(path).map_err(|error| Error::io(format!("opening {}", path.display()), &error))
+}

@@ -1,0 +1,320 @@
+//! Our own bare repository for one repository of the user's: snapshots, checkpoints and results.
+//!
+//! New objects go here, never into the user's; the user's objects are read as alternates. Secret
+//! files of a snapshot lie *sealed* in an object directory of their own that no slot can read.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::files;
+use super::git::{Call, Git};
+use super::repository::{FileSettings, Repository};
+use crate::id::{CommitId, TreeId, random_hex};
+use crate::{Error, Kind, Result};
+
+/// Bytes of randomness in the name of a scratch directory.
+const SCRATCH_NAME_BYTES: usize = 8;
+
+/// Our bare repository and what lies beside it.
+#[derive(Debug, Clone)]
+pub(crate) struct Vault {
+    git: Git,
+    git_dir: PathBuf,
+    objects: PathBuf,
+    sealed: PathBuf,
+    scratch: PathBuf,
+    object_format: String,
+}
+
+/// What a commit of ours says about itself, as the last line of its message.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CommitNote {
+    /// Secret files that agents do not get.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) withheld: Vec<String>,
+    /// The same snapshot without the secret files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) visible: Option<CommitId>,
+}
+
+/// A commit, read.
+#[derive(Debug, Clone)]
+pub(crate) struct CommitText {
+    pub(crate) tree: TreeId,
+    pub(crate) committed_at: String,
+    pub(crate) note: CommitNote,
+}
+
+/// One entry of a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TreeEntry {
+    pub(crate) mode: String,
+    pub(crate) object: String,
+}
+
+impl Vault {
+    /// Opens the private repository under `root`, and makes it when there is none. `scratch` is a
+    /// directory of this process.
+    pub(crate) async fn open(git: &Git, root: &Path, scratch: &Path, repository: &Repository) -> Result<Self> {
+        let git_dir = root.join("git");
+        let vault = Self {
+            git: git.clone(),
+            objects: git_dir.join("objects"),
+            sealed: root.join("sealed"),
+            scratch: scratch.to_owned(),
+            object_format: repository.object_format.clone(),
+            git_dir,
+        };
+        if !vault.git_dir.join("HEAD").is_file() {
+            files::private_dir(&vault.git_dir)?;
+            let format = format!("--object-format={}", repository.object_format);
+            git.call(["init", "--quiet", "--bare", "--template=", &format]).git_dir(&vault.git_dir).bytes().await?;
+        }
+        files::private_dir(&vault.scratch)?;
+        files::private_dir(&vault.sealed.join("info"))?;
+        files::private_dir(&vault.objects.join("info"))?;
+        write_alternates(&vault.objects, &[&repository.objects()])?;
+        write_alternates(&vault.sealed, &[&vault.objects])?;
+        Ok(vault)
+    }
+
+    /// Where objects that agents may read are written.
+    pub(crate) fn objects(&self) -> &Path {
+        &self.objects
+    }
+
+    /// Where the objects of secret files are written.
+    pub(crate) fn sealed(&self) -> &Path {
+        &self.sealed
+    }
+
+    /// A call on the private repository that can read everything.
+    pub(crate) fn reading<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Call {
+        self.git.call(args).git_dir(&self.git_dir).objects(&self.sealed)
+    }
+
+    /// `sha1` or `sha256`.
+    pub(crate) fn object_format(&self) -> &str {
+        &self.object_format
+    }
+
+    /// A git directory of our own for one operation; removed when dropped.
+    pub(crate) fn scratch(&self, settings: &FileSettings) -> Result<Scratch> {
+        let root = self.scratch.join(random_hex(SCRATCH_NAME_BYTES)?);
+        let scratch = Scratch { git: self.git.clone(), settings: settings.clone(), vault: self.clone(), root };
+        files::private_dir(&scratch.git_dir().join("info"))?;
+        files::private_dir(&scratch.git_dir().join("refs"))?;
+        files::private_dir(&scratch.git_dir().join("objects"))?;
+        files::private_dir(&scratch.tree())?;
+        files::write(&scratch.git_dir().join("HEAD"), b"ref: refs/heads/none\n")?;
+        files::write(&scratch.git_dir().join("config"), basic_config(&self.object_format).as_bytes())?;
+        files::write(&scratch.git_dir().join("info/exclude"), settings.excludes.join("\n").as_bytes())?;
+        files::write(&scratch.git_dir().join("info/attributes"), settings.attributes.join("\n").as_bytes())?;
+        Ok(scratch)
+    }
+
+    /// Writes a commit and keeps it with a ref `refs/clode/<class>/<commit>`.
+    pub(crate) async fn commit(
+        &self,
+        objects: &Path,
+        tree: &TreeId,
+        parent: Option<&str>,
+        class: &'static str,
+        note: &CommitNote,
+    ) -> Result<CommitId> {
+        let date = match parent {
+            Some(parent) => self.read_commit(parent).await?.committed_at,
+            None => "@0 +0000".to_owned(),
+        };
+        let note = serde_json::to_string(note).map_err(|error| Error::internal(error.to_string()))?;
+        let message = format!("clode {class}\n\n{note}\n");
+        let mut call = self.git.call(["commit-tree", tree.as_str(), "-F", "-"]).git_dir(&self.git_dir).objects(objects);
+        if let Some(parent) = parent {
+            call = call.args(["-p", parent]);
+        }
+        let call = call.env("GIT_AUTHOR_DATE", &date).env("GIT_COMMITTER_DATE", &date);
+        let commit = call.stdin(message.into_bytes()).text().await?;
+        self.reading(["update-ref", &format!("refs/clode/{class}/{commit}"), &commit]).bytes().await?;
+        Ok(CommitId::new(commit))
+    }
+
+    /// Reads a commit of ours or of the user's.
+    pub(crate) async fn read_commit(&self, id: &str) -> Result<CommitText> {
+        let answer = self.reading(["cat-file", "commit", id]).answer().await?;
+        if answer.code != 0 {
+            return Err(Error::new(Kind::Git, "commitMissing", format!("commit {id} cannot be read: {}", answer.stderr.trim()))
+                .hint("the base may have been pruned or the repository may have moved; start the task anew"));
+        }
+        let text = String::from_utf8_lossy(&answer.stdout);
+        let (head, message) = text.split_once("\n\n").unwrap_or((&text, ""));
+        let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
+        let tree = field("tree ").ok_or_else(|| Error::internal(format!("commit {id} has no tree")))?;
+        let committer = field("committer ").unwrap_or_default();
+        let mut words = committer.rsplitn(3, ' ');
+        let (zone, time) = (words.next().unwrap_or("+0000"), words.next().unwrap_or("0"));
+        let note = message.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+        Ok(CommitText { tree: TreeId::new(tree), committed_at: format!("@{time} {zone}"), note })
+    }
+
+    /// The commit as agents may see it: without secret files.
+    pub(crate) async fn visible(&self, commit: &CommitId) -> Result<(CommitId, CommitText)> {
+        let text = self.read_commit(commit.as_str()).await?;
+        match text.note.visible.clone() {
+            Some(visible) => {
+                let text = CommitText { note: text.note, ..self.read_commit(visible.as_str()).await? };
+                Ok((visible, text))
+            }
+            None => Ok((commit.clone(), text)),
+        }
+    }
+
+    /// The contents of blobs, in the order asked for; `None` for what is missing or too large.
+    pub(crate) async fn blobs(&self, ids: &[String], bytes_max: usize) -> Result<Vec<Option<Vec<u8>>>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let list = ids.join("\n") + "\n";
+        let sizes = self.reading(["cat-file", "--batch-check"]).stdin(list.clone().into_bytes()).whole_tree().text().await?;
+        let fits: Vec<bool> = sizes
+            .lines()
+            .map(|line| line.split(' ').nth(2).and_then(|size| size.parse::<usize>().ok()).is_some_and(|size| size <= bytes_max))
+            .collect();
+        let wanted: String = ids.iter().zip(&fits).filter(|(_, fits)| **fits).map(|(id, _)| format!("{id}\n")).collect();
+        if wanted.is_empty() {
+            return Ok(vec![None; ids.len()]);
+        }
+        let bytes = self.reading(["cat-file", "--batch"]).stdin(wanted.into_bytes()).whole_tree().bytes().await?;
+        let mut rest = bytes.as_slice();
+        fits.iter().map(|fits| if *fits { next_blob(&mut rest).map(Some) } else { Ok(None) }).collect()
+    }
+
+    /// The entry of a path in a commit.
+    pub(crate) async fn entry_at(&self, commit: &str, path: &str) -> Result<Option<TreeEntry>> {
+        let call = self.reading(["--literal-pathspecs", "ls-tree", "-z", "--full-tree", commit, "--", path]);
+        let printed = call.bytes().await?;
+        let text = String::from_utf8_lossy(&printed);
+        Ok(text.split('\0').find_map(|line| {
+            let (head, name) = line.split_once('\t')?;
+            let mut words = head.split(' ');
+            let (mode, kind, object) = (words.next()?, words.next()?, words.next()?);
+            (name == path && kind == "blob").then(|| TreeEntry { mode: mode.to_owned(), object: object.to_owned() })
+        }))
+    }
+}
+
+fn next_blob(rest: &mut &[u8]) -> Result<Vec<u8>> {
+    let torn = || Error::internal("git cat-file answered something unexpected");
+    let line_end = memchr::memchr(b'\n', rest).ok_or_else(torn)?;
+    let (head, body) = rest.split_at(line_end);
+    let size = String::from_utf8_lossy(head).rsplit(' ').next().and_then(|size| size.parse::<usize>().ok()).ok_or_else(torn)?;
+    let content = body.get(1..=size).ok_or_else(torn)?.to_vec();
+    *rest = body.get(size + 2..).ok_or_else(torn)?;
+    Ok(content)
+}
+
+/// A git directory, an index and an empty tree of files for one operation of ours.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    git: Git,
+    settings: FileSettings,
+    vault: Vault,
+    root: PathBuf,
+}
+
+impl Scratch {
+    /// The git directory.
+    pub(crate) fn git_dir(&self) -> PathBuf {
+        self.root.join("git")
+    }
+
+    /// The index file.
+    pub(crate) fn index(&self) -> PathBuf {
+        self.root.join("index")
+    }
+
+    /// The empty tree of files.
+    pub(crate) fn tree(&self) -> PathBuf {
+        self.root.join("tree")
+    }
+
+    /// A call with the scratch index and git directory, on this tree of files, with the user's way
+    /// of converting line ends.
+    pub(crate) fn call<'a>(&self, args: impl IntoIterator<Item = &'a str>, work_tree: &Path) -> Call {
+        let call = self.git.call(args).git_dir(&self.git_dir()).index(&self.index()).work_tree(work_tree);
+        let call = call.objects(self.vault.objects()).whole_tree();
+        self.settings.conversion.iter().fold(call, |call, setting| call.setting(setting.clone()))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = files::remove_tree(&self.root) {
+            tracing::warn!(%error, "a scratch directory stays");
+        }
+    }
+}
+
+/// The configuration of a git directory of ours.
+pub(crate) fn basic_config(object_format: &str) -> String {
+    if object_format == "sha256" {
+        "[core]\n\trepositoryFormatVersion = 1\n\tbare = false\n[extensions]\n\tobjectFormat = sha256\n".to_owned()
+    } else {
+        "[core]\n\trepositoryFormatVersion = 0\n\tbare = false\n".to_owned()
+    }
+}
+
+/// Names the object directories that are read besides `objects`.
+pub(crate) fn write_alternates(objects: &Path, others: &[&Path]) -> Result<()> {
+    let mut text = Vec::new();
+    for other in others {
+        text.extend(quoted(other.as_os_str().as_encoded_bytes()));
+        text.push(b'\n');
+    }
+    let path = objects.join("info").join("alternates");
+    if std::fs::read(&path).is_ok_and(|known| known == text) {
+        return Ok(());
+    }
+    files::write_atomically(&path, &text)
+}
+
+/// A path as git reads it in `alternates`: quoted when it would be misread.
+fn quoted(path: &[u8]) -> Vec<u8> {
+    if !path.starts_with(b"\"") && !path.starts_with(b"#") && !path.contains(&b'\n') {
+        return path.to_vec();
+    }
+    let mut text = vec![b'"'];
+    for byte in path {
+        match byte {
+            b'"' | b'\\' => text.extend([b'\\', *byte]),
+            b'\n' => text.extend(b"\\n"),
+            other => text.push(*other),
+        }
+    }
+    text.push(b'"');
+    text
+}
+
+/// Paths with a NUL after each, as git reads them with `-z --stdin`.
+pub(crate) fn nul_separated<'a>(paths: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for path in paths {
+        bytes.extend_from_slice(path);
+        bytes.push(0);
+    }
+    bytes
+}
+
+/// The file name that git's bytes mean on this system.
+#[cfg(unix)]
+pub(crate) fn os_path(bytes: &[u8]) -> OsString {
+    std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec())
+}
+
+/// The file name that git's bytes mean on this system.
+#[cfg(not(unix))]
+pub(crate) fn os_path(bytes: &[u8]) -> OsString {
+    String::from_utf8_lossy(bytes).into_owned().into()
+}
