@@ -225,7 +225,7 @@ fn list(connection: &Connection, filter: &RunFilter) -> Outcome<Vec<RunRow>> {
     Ok(found)
 }
 
-fn first_row(run: NewRun) -> RunRow {
+pub(super) fn first_row(run: NewRun) -> RunRow {
     RunRow {
         id: run.id,
         repository: run.repository,
@@ -291,7 +291,7 @@ fn read(row: &Row<'_>) -> Outcome<RunRow> {
     Ok(run)
 }
 
-fn insert(connection: &Connection, run: &RunRow) -> Outcome<()> {
+pub(super) fn insert(connection: &Connection, run: &RunRow) -> Outcome<()> {
     let sql = format!(
         "INSERT INTO runs ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
     );
