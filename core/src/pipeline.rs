@@ -22,7 +22,7 @@ mod tests;
 
 pub use event::{Effect, Event, RunEvent, Transitioned};
 pub use gate::{Answer, Answerer, BudgetAsk, Choice, Estimate, Gate, GateKind, GateRequest, PermissionAsk, Resolution};
-pub use patch::{HunkOutcome, HunkRecord, PatchStage, PreparedPatch};
+pub use patch::{HunkOutcome, HunkRecord, HunkState, PatchStage, PreparedPatch};
 pub use spec::{GatePolicy, RunSpec, StepRole, StepSpec};
 pub use state::{Ending, Machine, Status};
 pub use step::{

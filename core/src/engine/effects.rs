@@ -12,8 +12,8 @@ use super::context::StepContext;
 use super::{Services, locked};
 use crate::error::{Error, Result};
 use crate::id::{BlobId, CommitId, StepId};
-use crate::pipeline::{Effect, Event, HunkRecord, PreparedPatch, StepFailure, StepOrder};
-use crate::workspace::{Buffer, HunkState, Repository, Snapshot, Verdict};
+use crate::pipeline::{Effect, Event, HunkRecord, HunkState, PreparedPatch, StepFailure, StepOrder};
+use crate::workspace::{Buffer, Repository, Snapshot, Verdict};
 
 /// Longest time for a snapshot or a patch.
 const GIT_TIMEOUT: Duration = Duration::from_secs(120);

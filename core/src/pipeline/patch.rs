@@ -3,7 +3,28 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{BlobId, CommitId, HunkId};
-use crate::workspace::HunkState;
+
+/// What was decided about a hunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HunkState {
+    /// Nothing yet.
+    Pending,
+    /// It is in the user's text.
+    Applied,
+    /// The editor says that it is in the user's text; that could not be checked yet.
+    Unconfirmed,
+    /// It could not be brought in; may be tried again.
+    Failed,
+    /// A person does not want it.
+    Rejected,
+    /// What it changes was changed meanwhile.
+    Conflict,
+    /// A later round replaced it.
+    Superseded,
+    /// It was in the user's text and is not any more.
+    Reverted,
+}
 
 /// A hunk and what was decided about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,11 +105,10 @@ mod transitions {
     use super::super::machine::{non_blank, resolved};
     use super::super::spec::StepRole;
     use super::super::state::Machine;
-    use super::{HunkOutcome, HunkRecord, PatchStage, PreparedPatch};
+    use super::{HunkOutcome, HunkRecord, HunkState, PatchStage, PreparedPatch};
     use crate::clock::Timestamp;
     use crate::error::{Error, Result};
-    use crate::workspace::HunkState;
-
+    
     impl Machine {
         /// Takes a new patch: a hunk that was there before keeps its state, one that is gone is superseded.
         pub(in super::super) fn patch_prepared(&mut self, _at: Timestamp, prepared: PreparedPatch, effects: &mut Vec<Effect>) {

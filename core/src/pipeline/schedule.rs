@@ -3,7 +3,7 @@
 use super::event::{Effect, RunEvent};
 use super::gate::{Gate, GateKind};
 use super::machine::choice;
-use super::patch::PatchStage;
+use super::patch::{HunkState, PatchStage};
 use super::spec::{GatePolicy, StepRole};
 use super::state::{Ending, Machine, SnapshotStage};
 use super::step::{StepOrder, StepRecord, StepStatus};
@@ -11,7 +11,6 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::StepId;
 use crate::task::ApplyMode;
-use crate::workspace::HunkState;
 
 impl Machine {
     pub(super) fn advance(&mut self, at: Timestamp, effects: &mut Vec<Effect>) {

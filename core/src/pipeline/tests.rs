@@ -6,7 +6,6 @@ use crate::error::{Error, Kind};
 use crate::id::{AgentId, BlobId, CommitId, HunkId, PipelineId, StepId, TaskId, TreeId};
 use crate::money::Money;
 use crate::task::{ApplyMode, Priority, RunOptions, Task};
-use crate::workspace::HunkState;
 
 struct Run {
     machine: Machine,
