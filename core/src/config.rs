@@ -183,19 +183,18 @@ impl Loading {
     /// an editor sends what it likes. A file with an error in it does not count at all.
     fn tree(&mut self, layer: Layer, path: Option<PathBuf>, mut tree: Node) {
         let index = self.names.len() - 1;
-        if matches!(tree.value, tree::Value::Null) {
-            tree = Node::empty(tree.place);
-        }
-        if layer == Layer::Client && matches!(&tree.value, tree::Value::List(items) if items.is_empty()) {
+        if tree.value == tree::Value::Null || (layer == Layer::Client && tree.is_empty_list()) {
             tree = Node::empty(tree.place);
         }
         let (rest, problems) = read::repair::<Settings>(&tree);
         let is_right = problems.is_empty();
         for problem in problems {
-            if layer == Layer::Client && problem.code == "unknownKey" {
-                self.warning(problem, index);
-            } else {
-                self.error(problem, index);
+            let says_nothing = tree.at(&problem.path).is_some_and(Node::is_empty_list);
+            match problem.code {
+                // Some clients send an empty list where they mean an empty mapping.
+                "wrongType" if layer == Layer::Client && says_nothing => {}
+                "unknownKey" if layer == Layer::Client => self.warning(problem, index),
+                _ => self.error(problem, index),
             }
         }
         if is_right || layer == Layer::Client {
@@ -340,3 +339,6 @@ fn merged<'s>(sources: impl Iterator<Item = &'s Source>) -> (Node, Vec<Problem>)
     }
     (tree, warnings)
 }
+
+#[cfg(test)]
+mod tests;

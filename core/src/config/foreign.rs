@@ -163,6 +163,11 @@ impl Filter<'_> {
         }
         let fit = UNTRUSTED_KEYS.iter().map(|pattern| fits(pattern, &keys)).max().unwrap_or(Fit::Outside);
         let leads_nowhere = fit == Fit::Above && !matches!(node.value, Value::Mapping(_));
+        let may_be_the_users = USER_ONLY_KEYS.iter().any(|pattern| fits(pattern, &keys) == Fit::Above);
+        if fit == Fit::Outside && may_be_the_users && !node.entries().is_empty() {
+            // Each key below says for itself whether trust would help.
+            return Verdict::Look;
+        }
         if fit == Fit::Outside || leads_nowhere {
             return Verdict::Drop(self.untrusted("ignored: this workspace is not trusted"));
         }

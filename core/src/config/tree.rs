@@ -178,6 +178,11 @@ impl Node {
         if let Value::List(items) = &self.value { items } else { &[] }
     }
 
+    /// Whether this is a list with nothing in it.
+    pub(crate) fn is_empty_list(&self) -> bool {
+        matches!(&self.value, Value::List(items) if items.is_empty())
+    }
+
     /// The text, when this is one.
     pub(crate) fn text(&self) -> Option<&str> {
         if let Value::Text(text) = &self.value { Some(text) } else { None }
@@ -196,18 +201,26 @@ impl Node {
         })
     }
 
-    /// The place of the deepest part of `path` that exists.
+    /// The place of the deepest part of `path` that exists: of its value, or of its key where the
+    /// value is a mapping, which begins at its first key.
     pub(crate) fn nearest_place(&self, path: &Path) -> Place {
         let mut node = self;
+        let mut key_place = self.place;
         for segment in &path.0 {
-            let next = match segment {
-                Segment::Key(key) => node.get(key),
-                Segment::Index(index) => node.items().get(*index),
-            };
-            let Some(next) = next else { break };
-            node = next;
+            match segment {
+                Segment::Key(key) => {
+                    let Some(entry) = node.entries().iter().find(|entry| entry.key == *key) else { break };
+                    (node, key_place) = (&entry.node, entry.key_place);
+                }
+                Segment::Index(index) => {
+                    let Some(item) = node.items().get(*index) else { break };
+                    (node, key_place) = (item, item.place);
+                }
+            }
         }
-        node.place
+        // A key keeps the place of the weakest layer that has it, a value that of the strongest.
+        let by_key = matches!(node.value, Value::Mapping(_)) && key_place.source == node.place.source;
+        if by_key { key_place } else { node.place }
     }
 
     /// Takes what is at `path` out of the tree.
@@ -257,7 +270,7 @@ fn syntax(error: &serde_yaml::Error, source: usize) -> Problem {
         serde_yaml::Error::NonFiniteFloat { .. } => {
             ("invalidValue", "the number is not finite".to_owned(), "a finite number, 0 or more")
         }
-        serde_yaml::Error::Budget { .. } => {
+        _ if text.contains("budget breached") => {
             ("fileTooComplex", "the file is nested or repeated beyond any use".to_owned(), "a small file of plain mappings")
         }
         _ => {
