@@ -7,6 +7,7 @@
 
 mod answer;
 mod audit;
+mod backup;
 mod batch;
 mod blob;
 mod checkpoint;
@@ -24,6 +25,7 @@ mod run;
 mod runs;
 mod setting;
 mod signal;
+mod sweep;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -53,6 +55,7 @@ pub use run::{
     Committed, Created, FIRST_FENCE, Finished, JournalRow, NewRun, RUNS_MAX, RunFilter, RunRow, Transition,
 };
 pub use signal::{SignalId, SignalRow};
+pub use sweep::Swept;
 
 /// Longest time for opening, which includes the check of the whole file.
 const OPEN_MS_MAX: u64 = 60_000;
