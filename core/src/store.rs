@@ -7,6 +7,8 @@
 
 mod answer;
 mod audit;
+mod backup;
+mod batch;
 mod blob;
 mod checkpoint;
 mod checksum;
@@ -23,6 +25,7 @@ mod run;
 mod runs;
 mod setting;
 mod signal;
+mod sweep;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -30,14 +33,14 @@ mod transition;
 mod worker;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
 use crate::{Error, Kind, Result};
 use failure::{Failure, Outcome};
-use worker::{FirstFailure, Worker};
+use worker::{Health, Worker};
 
 pub use audit::{AuditRecord, AuditRow};
 pub use blob::{BLOB_BYTES_MAX, BLOB_INLINE_BYTES_MAX, blob_id};
@@ -52,6 +55,7 @@ pub use run::{
     Committed, Created, FIRST_FENCE, Finished, JournalRow, NewRun, RUNS_MAX, RunFilter, RunRow, Transition,
 };
 pub use signal::{SignalId, SignalRow};
+pub use sweep::Swept;
 
 /// Longest time for opening, which includes the check of the whole file.
 const OPEN_MS_MAX: u64 = 60_000;
@@ -81,11 +85,10 @@ pub struct Store {
 #[derive(Debug)]
 struct Shared {
     state: PathBuf,
-    path: PathBuf,
     mode: StoreMode,
     writer: Option<Worker>,
     reader: Worker,
-    first_failure: FirstFailure,
+    health: Health,
 }
 
 impl Store {
@@ -106,10 +109,8 @@ impl Store {
 
     fn open_here(state: PathBuf) -> Result<Self> {
         let opened = connection::open(&state)?;
-        let first_failure = Arc::new(OnceLock::new());
-        let start = |name, connection| {
-            Worker::start(name, connection, opened.path.clone(), Arc::clone(&first_failure))
-        };
+        let health = Health::new(opened.path);
+        let start = |name, connection| Worker::start(name, connection, health.clone());
         let writer = opened
             .writer
             .map(|connection| start("clode-store-write", connection))
@@ -118,15 +119,13 @@ impl Store {
         if writer.is_some() {
             owner::clean(&state);
         }
-        let (path, mode) = (opened.path.clone(), opened.mode);
         Ok(Self {
             shared: Arc::new(Shared {
                 state,
-                path,
-                mode,
+                mode: opened.mode,
                 writer,
                 reader,
-                first_failure,
+                health,
             }),
         })
     }
@@ -138,21 +137,21 @@ impl Store {
 
     /// The database.
     pub fn path(&self) -> &Path {
-        &self.shared.path
+        self.shared.health.path()
     }
 
     /// Fails when nothing can be written (any more): nothing that costs money may begin then.
     pub fn writable(&self) -> Result<()> {
         match &self.shared.mode {
             StoreMode::ReadOnly { reason } => Err(reason.clone()),
-            StoreMode::ReadWrite => worker::refuse_after(&self.shared.first_failure),
+            StoreMode::ReadWrite => self.shared.health.check(),
         }
     }
 
     /// Bytes on the disk: the database, its log and the contents beside it.
     pub async fn size_bytes(&self) -> u64 {
-        let beside = |suffix: &str| PathBuf::from(format!("{}{suffix}", self.shared.path.display()));
-        let files = [self.shared.path.clone(), beside("-wal"), beside("-shm")];
+        let beside = |suffix: &str| PathBuf::from(format!("{}{suffix}", self.path().display()));
+        let files = [self.path().to_path_buf(), beside("-wal"), beside("-shm")];
         let measured = tokio::task::spawn_blocking(move || {
             files
                 .iter()
@@ -197,25 +196,18 @@ impl Store {
         &self.shared.state
     }
 
-    /// Runs `work` in a transaction that holds the write lock from its beginning.
+    /// Runs `work` in a transaction that holds the write lock from its beginning. Once handed over
+    /// it is carried out even if the caller goes away; an answer means that it is on the disk.
     async fn write<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Transaction<'_>) -> Outcome<T> + Send + 'static,
+        F: FnOnce(&Connection) -> Outcome<T> + Send + 'static,
     {
         self.writable()?;
-        let Some(writer) = &self.shared.writer else {
-            return Err(Error::internal("a store without a writer"));
-        };
-        let first_failure = Arc::clone(&self.shared.first_failure);
-        let done = move |connection: &mut Connection| {
-            worker::refuse_after(&first_failure)?;
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let value = work(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
-        };
-        writer.run(done).await
+        match &self.shared.writer {
+            Some(writer) => writer.write(work).await,
+            None => Err(Error::internal("a store without a writer")),
+        }
     }
 
     /// Runs `work` on one consistent view.
@@ -233,7 +225,7 @@ impl Store {
 
     /// The error for a failure outside the store's threads.
     fn conclude(&self, failure: Failure) -> Error {
-        worker::conclude(failure, &self.shared.path, &self.shared.first_failure)
+        self.shared.health.conclude(failure)
     }
 }
 

@@ -65,7 +65,7 @@ impl Store {
         result.map_err(|failure| self.conclude(failure))
     }
 
-    fn blob_folder(&self) -> PathBuf {
+    pub(super) fn blob_folder(&self) -> PathBuf {
         self.state().join("blobs")
     }
 }
@@ -75,7 +75,8 @@ pub fn blob_id(bytes: &[u8]) -> BlobId {
     BlobId::new(blake3::hash(bytes).to_hex().to_string())
 }
 
-fn place(folder: &Path, id: &BlobId) -> PathBuf {
+/// Where a large content lives.
+pub(super) fn place(folder: &Path, id: &BlobId) -> PathBuf {
     let name = id.as_str();
     folder.join(name.get(..2).unwrap_or("__")).join(name)
 }

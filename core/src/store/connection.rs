@@ -221,6 +221,11 @@ fn open_reader(path: &Path, access: Access) -> Outcome<Connection> {
     Ok(connection)
 }
 
+/// One more reading connection, for work that must not hold the store's own threads up.
+pub(super) fn open_beside(path: &Path) -> Outcome<Connection> {
+    open_reader(path, Access::Shared)
+}
+
 fn open_for_reading(path: PathBuf, reason: Error) -> Result<Opened> {
     let log = PathBuf::from(format!("{}-wal", path.display()));
     let reader = match open_reader(&path, Access::Shared) {

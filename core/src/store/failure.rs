@@ -135,7 +135,8 @@ pub(super) fn busy(message: String) -> Error {
 /// The whole file can no longer be believed.
 pub(super) fn damaged(message: String) -> Error {
     Error::new(Kind::Io, "storeCorrupt", message)
-        .hint("move the file aside and start clode-ls again; results already in the repository stay")
+        .hint("move `clode.db`, `clode.db-wal` and `clode.db-shm` aside together and start clode-ls again")
+        .hint("before that, copy `backup/clode.db` of the state directory to `clode.db` if there is one")
 }
 
 /// One row can no longer be believed.

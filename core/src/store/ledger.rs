@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use futures::future::BoxFuture;
-use rusqlite::{Connection, Transaction};
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
@@ -240,7 +240,7 @@ fn refuse_negative(what: &str, amount: Money) -> Result<()> {
     }
 }
 
-fn reserve(transaction: &Transaction<'_>, hold: Hold) -> Outcome<Grant> {
+fn reserve(transaction: &Connection, hold: Hold) -> Outcome<Grant> {
     if let Some(known) = hold::find(transaction, &hold.intent)? {
         return granted_before(&known, &hold).map_err(Into::into);
     }
@@ -302,7 +302,7 @@ fn refusal(connection: &Connection, hold: &Hold, cap: &Cap) -> Outcome<Option<Bu
     }))
 }
 
-fn settle(transaction: &Transaction<'_>, intent: &IntentId, outcome: Settlement) -> Outcome<()> {
+fn settle(transaction: &Connection, intent: &IntentId, outcome: Settlement) -> Outcome<()> {
     let Some(entry) = hold::find(transaction, intent)? else {
         return Err(Error::new(
             Kind::Internal,
@@ -319,7 +319,7 @@ fn settle(transaction: &Transaction<'_>, intent: &IntentId, outcome: Settlement)
 }
 
 /// Turns an open hold into spent money, in the row and in every sum.
-fn close(transaction: &Transaction<'_>, entry: Entry, outcome: Settlement) -> Outcome<()> {
+fn close(transaction: &Connection, entry: Entry, outcome: Settlement) -> Outcome<()> {
     let held = entry.hold.amount;
     let closed = Entry {
         settlement: Some(outcome),
@@ -352,7 +352,7 @@ fn open_owners(connection: &Connection) -> Outcome<Vec<OwnerId>> {
         .collect::<rusqlite::Result<_>>()?)
 }
 
-fn forfeit(transaction: &Transaction<'_>, dead: &[OwnerId], at: Timestamp) -> Outcome<Vec<Forfeited>> {
+fn forfeit(transaction: &Connection, dead: &[OwnerId], at: Timestamp) -> Outcome<Vec<Forfeited>> {
     let mut forfeited = Vec::new();
     for owner in dead {
         for entry in hold::select(transaction, "settled_at IS NULL AND owner = ?1", [owner.as_str()])? {

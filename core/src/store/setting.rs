@@ -1,8 +1,9 @@
 //! Small values by key: which content a person trusts, and the like.
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::checksum::{Seal, text};
+use super::failure::Outcome;
 use super::{Store, limit_payload};
 use crate::Result;
 
@@ -35,16 +36,20 @@ impl Store {
                     .execute([&key])?;
                 return Ok(());
             };
-            let sql = "INSERT INTO settings (key, value, checksum) VALUES (?1, ?2, ?3) \
-                       ON CONFLICT (key) DO UPDATE SET value = excluded.value, checksum = excluded.checksum";
-            let checksum = seal(&key, &value).finish();
-            transaction
-                .prepare_cached(sql)?
-                .execute(params![key, value, checksum])?;
-            Ok(())
+            set(transaction, &key, &value)
         })
         .await
     }
+}
+
+/// Sets the value of a key.
+pub(super) fn set(connection: &Connection, key: &str, value: &str) -> Outcome<()> {
+    let sql = "INSERT INTO settings (key, value, checksum) VALUES (?1, ?2, ?3) \
+               ON CONFLICT (key) DO UPDATE SET value = excluded.value, checksum = excluded.checksum";
+    connection
+        .prepare_cached(sql)?
+        .execute(params![key, value, seal(key, value).finish()])?;
+    Ok(())
 }
 
 fn seal(key: &str, value: &str) -> Seal {

@@ -11,3 +11,4 @@ mod owners;
 mod processes;
 mod runs;
 mod support;
+mod upkeep;

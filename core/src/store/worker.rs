@@ -1,18 +1,19 @@
 //! A thread that owns one connection. Work comes as closures and answers through a oneshot, so
 //! no async task ever waits inside SQLite, and no lock is shared between tasks.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::batch::{self, Write};
 use super::failure::{Failure, Outcome, busy, failed_before};
 use crate::{Error, Result};
 
 /// Longest wait for an answer.
-pub(super) const ANSWER_MS_MAX: u64 = 30_000;
+const ANSWER_MS_MAX: u64 = 30_000;
 /// Work that waited longer than this is not begun any more: the rest of [`ANSWER_MS_MAX`] is left
 /// for carrying it out, so that "busy" means "not done".
 const QUEUE_MS_MAX: u64 = 20_000;
@@ -22,62 +23,122 @@ const QUEUE_LENGTH: usize = 256;
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 enum Message {
-    Work(Job),
+    /// Something that is done by itself.
+    Alone(Job),
+    /// A write that may share a transaction with the writes behind it.
+    Write(Box<dyn Write>),
     Stop(oneshot::Sender<()>),
 }
 
 /// The first failure after which nothing is written any more, shared by the threads of a store.
-pub(super) type FirstFailure = Arc<OnceLock<Error>>;
+#[derive(Debug, Clone)]
+pub(super) struct Health {
+    path: PathBuf,
+    first_failure: Arc<OnceLock<Error>>,
+}
+
+impl Health {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            first_failure: Arc::default(),
+        }
+    }
+
+    /// The error for a person. A failure that leaves the disk in doubt is remembered.
+    pub(super) fn conclude(&self, failure: Failure) -> Error {
+        let fatal = failure.is_fatal();
+        let error = failure.into_error(&self.path);
+        if fatal {
+            tracing::error!(code = %error.code, "the store stops writing: {}", error.message);
+            self.first_failure.get_or_init(|| error.clone());
+        }
+        error
+    }
+
+    /// Refuses when an earlier failure stopped the store.
+    pub(super) fn check(&self) -> Result<()> {
+        self.first_failure
+            .get()
+            .map_or(Ok(()), |earlier| Err(failed_before(earlier)))
+    }
+
+    /// The database.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// When a piece of work was asked for: what waited too long is not begun.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked(Instant);
+
+impl Asked {
+    fn now() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Refuses when the caller will not wait for the end of it.
+    pub(super) fn check(self) -> Result<()> {
+        if self.0.elapsed() <= Duration::from_millis(QUEUE_MS_MAX) {
+            return Ok(());
+        }
+        Err(busy(
+            "too much work waits for the store; this was not begun".to_owned(),
+        ))
+    }
+}
 
 /// Handle of a thread that owns a connection. The thread ends when the handle is dropped.
 #[derive(Debug)]
 pub(super) struct Worker {
     sender: mpsc::Sender<Message>,
-    path: PathBuf,
-    first_failure: FirstFailure,
+    health: Health,
 }
 
 impl Worker {
     /// Starts the thread.
-    pub(super) fn start(
-        name: &str,
-        connection: Connection,
-        path: PathBuf,
-        first_failure: FirstFailure,
-    ) -> Result<Self> {
+    pub(super) fn start(name: &str, connection: Connection, health: Health) -> Result<Self> {
         let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
+        let of_thread = health.clone();
         std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || serve(connection, receiver))
+            .spawn(move || serve(connection, receiver, &of_thread))
             .map_err(|error| Error::io("starting a thread of the store", &error))?;
-        Ok(Self {
-            sender,
-            path,
-            first_failure,
-        })
+        Ok(Self { sender, health })
     }
 
-    /// Runs `work` on the thread. Once handed over it is carried out even if the caller goes away.
+    /// Runs `work` by itself. Once handed over it is carried out even if the caller goes away.
     pub(super) async fn run<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> Outcome<T> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let (path, first_failure) = (self.path.clone(), Arc::clone(&self.first_failure));
-        let asked = Instant::now();
+        let (health, asked) = (self.health.clone(), Asked::now());
         let job = Box::new(move |connection: &mut Connection| {
-            let result = if asked.elapsed() > Duration::from_millis(QUEUE_MS_MAX) {
-                Err(busy(
-                    "too much work waits for the store; this was not begun".to_owned(),
-                ))
-            } else {
-                work(connection).map_err(|failure| conclude(failure, &path, &first_failure))
-            };
+            let result = asked
+                .check()
+                .and_then(|()| work(connection).map_err(|failure| health.conclude(failure)));
             drop(answer.send(result));
         });
+        self.exchange(Message::Alone(job), answered).await
+    }
+
+    /// Runs `work` inside a transaction that holds the write lock; answers when it is on the disk.
+    pub(super) async fn write<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Outcome<T> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        self.exchange(Message::Write(batch::write(work, Asked::now(), answer)), answered)
+            .await
+    }
+
+    async fn exchange<T>(&self, message: Message, answered: oneshot::Receiver<Result<T>>) -> Result<T> {
         let exchange = async {
-            self.sender.send(Message::Work(job)).await.map_err(|_| closed())?;
+            self.sender.send(message).await.map_err(|_| closed())?;
             answered.await.map_err(|_| closed())?
         };
         tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), exchange)
@@ -99,38 +160,39 @@ impl Worker {
     }
 }
 
-fn serve(mut connection: Connection, mut receiver: mpsc::Receiver<Message>) {
-    while let Some(message) = receiver.blocking_recv() {
+fn serve(mut connection: Connection, mut receiver: mpsc::Receiver<Message>, health: &Health) {
+    let mut stopped = Vec::new();
+    let mut next = receiver.blocking_recv();
+    while let Some(message) = next.take() {
         match message {
-            Message::Work(job) => job(&mut connection),
-            Message::Stop(stopped) => {
-                receiver.close();
-                while let Some(Message::Work(job)) = receiver.blocking_recv() {
-                    job(&mut connection);
+            Message::Alone(job) => job(&mut connection),
+            Message::Write(first) => {
+                let mut writes = vec![first];
+                while writes.len() < batch::WRITES_MAX {
+                    match receiver.try_recv() {
+                        Ok(Message::Write(write)) => writes.push(write),
+                        Ok(other) => {
+                            next = Some(other);
+                            break;
+                        }
+                        Err(_) => break,
+                    }
                 }
-                drop(connection);
-                let _ = stopped.send(());
-                return;
+                batch::perform(&mut connection, writes, health);
+            }
+            Message::Stop(answer) => {
+                receiver.close();
+                stopped.push(answer);
             }
         }
+        if next.is_none() {
+            next = receiver.blocking_recv();
+        }
     }
-}
-
-pub(super) fn conclude(failure: Failure, path: &std::path::Path, first_failure: &FirstFailure) -> Error {
-    let fatal = failure.is_fatal();
-    let error = failure.into_error(path);
-    if fatal {
-        tracing::error!(code = %error.code, "the store stops writing: {}", error.message);
-        first_failure.get_or_init(|| error.clone());
+    drop(connection);
+    for answer in stopped {
+        let _ = answer.send(());
     }
-    error
-}
-
-/// Refuses when an earlier failure stopped the store.
-pub(super) fn refuse_after(first_failure: &FirstFailure) -> Result<()> {
-    first_failure
-        .get()
-        .map_or(Ok(()), |earlier| Err(failed_before(earlier)))
 }
 
 fn closed() -> Error {

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::support::{create, hold, named_run, new_run, settlement, transition, wait_until};
+use futures::future::join_all;
+
 use crate::id::{OwnerId, PipelineId};
 use crate::money::Money;
 use crate::store::{Created, Grant, Limits, Store};
@@ -25,6 +27,9 @@ pub(super) const SPENDER_TRIES: usize = 30;
 pub(super) const SPENDER_CAP: i64 = 25;
 /// Bytes of the state that a committer writes each time.
 const COMMITTER_STATE_BYTES: usize = 2_000;
+
+/// Runs of a crowd.
+pub(super) const CROWD: usize = 8;
 
 /// A child that is killed with the test.
 pub(super) struct Kin(Child);
@@ -129,6 +134,7 @@ async fn a_child_plays_its_role() {
     match role.as_str() {
         "spender" => spend(&mut scene).await,
         "committer" => commit_for_ever(&mut scene).await,
+        "crowd" => commit_side_by_side(&mut scene).await,
         "holder" => hold_for_ever(&mut scene).await,
         "opener" => open_at_once(&mut scene).await,
         "limited" => write_until_it_fails(&mut scene).await,
@@ -167,6 +173,22 @@ async fn commit_for_ever(scene: &mut Scene) {
         );
         let committed = store.commit(transition(&run, 1, &state)).await.unwrap();
         assert_eq!(committed.seqs, [number]);
+        scene.report(number);
+    }
+}
+
+/// As above for several runs at the same time, whose writes share transactions.
+async fn commit_side_by_side(scene: &mut Scene) {
+    let store = Store::open(&scene.state).await.unwrap();
+    let mut runs = Vec::new();
+    for number in 0..CROWD {
+        runs.push(create(&store, new_run(&format!("{}-{number}", scene.name))).await);
+    }
+    for number in 1_u64.. {
+        let writes = runs.iter().map(|run| store.commit(transition(run, 1, "{}")));
+        for committed in join_all(writes).await {
+            assert_eq!(committed.unwrap().seqs, [number]);
+        }
         scene.report(number);
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use futures::future::join_all;
 use tempfile::TempDir;
 
 use super::children;
@@ -109,6 +110,41 @@ async fn a_full_disk_loses_nothing_and_with_space_again_it_goes_on() {
     let again = Store::open(&disk.state()).await.unwrap();
     assert_eq!(again.run(&run).await.unwrap().unwrap().state, "\"goes on\"");
     again.close().await;
+}
+
+#[tokio::test]
+async fn when_writes_side_by_side_fill_the_disk_exactly_the_acknowledged_ones_are_there() {
+    let Some(disk) = Disk::mount("size=2m") else {
+        return;
+    };
+    let store = Store::open(&disk.state()).await.unwrap();
+    let mut runs = Vec::new();
+    for number in 0..10 {
+        runs.push(create(&store, new_run(&format!("run-{number}"))).await);
+    }
+    let large = format!("\"{}\"", "x".repeat(20_000));
+    let mut acknowledged = vec![0; runs.len()];
+    for _ in 0..60 {
+        let answers = join_all(runs.iter().map(|run| store.commit(transition(run, 1, &large)))).await;
+        for (count, answer) in acknowledged.iter_mut().zip(answers) {
+            match answer {
+                Ok(_) => *count += 1,
+                Err(error) => assert_eq!(error.code, "diskFull", "{error}"),
+            }
+        }
+    }
+    assert!(
+        acknowledged.iter().any(|count| *count < 60),
+        "the disk never filled"
+    );
+
+    disk.remount("size=32m");
+
+    for (run, count) in runs.iter().zip(acknowledged) {
+        assert_eq!(store.events(run, 0, 100).await.unwrap().len(), count, "{run}");
+        store.commit(transition(run, 1, "{}")).await.unwrap();
+    }
+    store.close().await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Several processes on one file, and processes that die.
 
-use super::children::{self, SPENDER_CAP, SPENDER_TRIES};
+use super::children::{self, CROWD, SPENDER_CAP, SPENDER_TRIES};
 use super::support::{DAY, NOW, Place, hold, new_run, wait_until};
 use crate::money::Money;
 use crate::store::{DayScope, Limits};
@@ -115,6 +115,32 @@ async fn nothing_that_was_acknowledged_is_lost_by_a_kill() {
             row.state.starts_with(&format!("{{\"number\":{},", events.len())),
             "state and events are of one commit"
         );
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_was_acknowledged_side_by_side_is_lost_by_a_kill() {
+    let place = Place::new();
+    for round in 0..3 {
+        let name = format!("crowd-{round}");
+        let mut child = children::start("crowd", &name, &place.state, "");
+        wait_until("some commits", || {
+            children::reports(&place.state, &name).len() >= 2 + 5 * round
+        });
+        child.kill();
+        let acknowledged = children::reports(&place.state, &name).len();
+
+        let store = place.open().await;
+        for number in 0..CROWD {
+            let run = format!("{name}-{number}").as_str().into();
+            let kept = store.events(&run, 0, 10_000).await.unwrap().len();
+            assert!(
+                (acknowledged..=acknowledged + 1).contains(&kept),
+                "{kept} of {acknowledged}"
+            );
+            assert_eq!(store.journal(&run, 0, 10_000).await.unwrap().len(), kept);
+        }
         store.close().await;
     }
 }

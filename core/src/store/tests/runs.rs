@@ -255,6 +255,45 @@ async fn a_transition_that_cannot_be_stored_whole_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn of_writes_that_wait_together_only_the_refused_ones_leave_nothing() {
+    let place = Place::new();
+    let store = place.open().await;
+    let mut runs = Vec::new();
+    for number in 0..30 {
+        runs.push(create(&store, new_run(&format!("run-{number}"))).await);
+    }
+
+    // Every third is fenced off, every third names a signal that is unknown after writing much else.
+    let answers = join_all(runs.iter().zip([0, 1, 2].into_iter().cycle()).map(|(run, kind)| {
+        let consumed = if kind == 2 {
+            vec![(SignalId(99), String::new())]
+        } else {
+            Vec::new()
+        };
+        store.commit(Transition {
+            consumed,
+            ..transition(run, if kind == 1 { 7 } else { 1 }, "\"after\"")
+        })
+    }))
+    .await;
+
+    let codes: Vec<_> = answers
+        .iter()
+        .map(|answer| answer.as_ref().map_or_else(|error| &*error.code, |_| "stored"))
+        .collect();
+    assert_eq!(codes, ["stored", "fenced", "unknownSignal"].repeat(10));
+    for (run, code) in runs.iter().zip(codes) {
+        let stored = store.run(run).await.unwrap().unwrap().state == "\"after\"";
+        let events = store.events(run, 0, 10).await.unwrap().len();
+        assert_eq!(
+            (stored, events),
+            (code == "stored", usize::from(code == "stored")),
+            "{run}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn of_several_that_take_a_run_over_one_wins_and_the_old_owner_is_fenced() {
     let place = Place::new();
     let (old, one, other) = (place.open().await, place.open().await, place.open().await);

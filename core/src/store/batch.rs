@@ -1,0 +1,99 @@
+//! Writes that wait at the same time share one transaction, and so one sync of the disk. Each
+//! stays whole or undone by itself, and none is acknowledged before the transaction is on the disk.
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use super::failure::{Failure, Outcome};
+use super::worker::{Asked, Health};
+use crate::Result;
+
+/// Most writes in one transaction: the last of them must not wait too long for the first.
+pub(super) const WRITES_MAX: usize = 64;
+
+/// A write that waits.
+pub(super) trait Write: Send {
+    /// Does it, inside the transaction. An error undoes this write alone.
+    fn perform(&mut self, connection: &Connection, health: &Health) -> Result<()>;
+    /// Tells the caller, now that the transaction has ended like this.
+    fn answer(self: Box<Self>, transaction: &Result<()>);
+}
+
+/// Makes a closure a write.
+pub(super) fn write<T, F>(work: F, asked: Asked, answer: oneshot::Sender<Result<T>>) -> Box<dyn Write>
+where
+    T: Send + 'static,
+    F: FnOnce(&Connection) -> Outcome<T> + Send + 'static,
+{
+    Box::new(Waiting {
+        work: Some(work),
+        asked,
+        result: None,
+        answer,
+    })
+}
+
+struct Waiting<T, F> {
+    /// Taken when it is done.
+    work: Option<F>,
+    asked: Asked,
+    result: Option<Result<T>>,
+    answer: oneshot::Sender<Result<T>>,
+}
+
+impl<T, F> Write for Waiting<T, F>
+where
+    T: Send + 'static,
+    F: FnOnce(&Connection) -> Outcome<T> + Send + 'static,
+{
+    fn perform(&mut self, connection: &Connection, health: &Health) -> Result<()> {
+        let Some(work) = self.work.take() else {
+            return Ok(());
+        };
+        let ready = health.check().and_then(|()| self.asked.check());
+        let result = ready.and_then(|()| work(connection).map_err(|failure| health.conclude(failure)));
+        let verdict = result.as_ref().map(|_| ()).map_err(Clone::clone);
+        self.result = Some(result);
+        verdict
+    }
+
+    fn answer(self: Box<Self>, transaction: &Result<()>) {
+        let result = match (self.result, transaction) {
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (Some(Err(own)), _) => Err(own),
+            (_, Err(common)) => Err(common.clone()),
+            (None, Ok(())) => Err(crate::Error::internal("a write that was left out")),
+        };
+        drop(self.answer.send(result));
+    }
+}
+
+/// Performs writes in one transaction and answers each.
+pub(super) fn perform(connection: &mut Connection, mut writes: Vec<Box<dyn Write>>, health: &Health) {
+    let ended = health
+        .check()
+        .and_then(|()| transact(connection, &mut writes, health).map_err(|failure| health.conclude(failure)));
+    for write in writes {
+        write.answer(&ended);
+    }
+}
+
+fn transact(connection: &mut Connection, writes: &mut [Box<dyn Write>], health: &Health) -> Outcome<()> {
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for write in writes {
+        let savepoint = transaction.savepoint()?;
+        match write.perform(&savepoint, health) {
+            Ok(()) => savepoint.commit()?,
+            Err(error) => {
+                // Dropping undoes this write alone, unless SQLite undid the whole transaction (a
+                // full disk) or the disk is in doubt: then nobody's write may happen.
+                drop(savepoint);
+                if transaction.is_autocommit() || health.check().is_err() {
+                    return Err(Failure::Refused(error));
+                }
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
