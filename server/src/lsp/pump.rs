@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::Notify;
 
 mod queue;
 
 use queue::{Next, Queue};
 
-/// All that may wait to be written.
-const QUEUE_BYTES_MAX: u32 = 32 << 20;
-/// What a message costs at least, which bounds their number to 256.
-const MESSAGE_COST_MIN_BYTES: u32 = QUEUE_BYTES_MAX / 256;
+/// All that may wait to be written before senders have to wait.
+const QUEUE_BYTES_MAX: usize = 8 << 20;
+/// What a message counts at least, which bounds their number to 256.
+const MESSAGE_COST_MIN_BYTES: usize = QUEUE_BYTES_MAX / 256;
 /// Shortest time between two reports of one token.
 const REPORT_INTERVAL_MS: u64 = 100;
 
@@ -30,18 +30,11 @@ const REPORT_INTERVAL_MS: u64 = 100;
 pub(crate) struct Closed;
 
 /// Why a message was not taken at once.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotTaken {
-    /// The editor does not read fast enough; the message comes back.
-    Full(String),
+    /// The editor does not read fast enough.
+    Full,
     Closed,
-}
-
-/// A message that is ready to be written; it counts until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
-    pub(crate) text: String,
-    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// The way in. Clones are cheap and share one queue.
@@ -59,8 +52,10 @@ pub(crate) struct Drain {
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
+    /// Wakes the thread that writes.
     changed: Condvar,
-    room: Arc<Semaphore>,
+    /// Wakes the senders that wait for room.
+    room: Notify,
 }
 
 /// An empty queue.
@@ -68,7 +63,7 @@ pub(crate) fn outbox() -> (Outbox, Drain) {
     let shared = Arc::new(Shared {
         queue: Mutex::new(Queue::new(Duration::from_millis(REPORT_INTERVAL_MS))),
         changed: Condvar::new(),
-        room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX as usize)),
+        room: Notify::new(),
     });
     (
         Outbox {
@@ -79,21 +74,15 @@ pub(crate) fn outbox() -> (Outbox, Drain) {
 }
 
 impl Outbox {
-    /// Puts a message in line and waits while the queue is full.
+    /// Puts a message in line at once, in the order of the calls, and then waits while more is in line than
+    /// should be: whoever sends much waits before the next one.
     pub(crate) async fn send(&self, message: &impl Serialize) -> Result<(), Closed> {
         let Some(text) = to_text(message) else {
             return Ok(());
         };
-        let room = Arc::clone(&self.shared.room)
-            .acquire_many_owned(cost(&text))
-            .await
-            .map_err(|_| Closed)?;
-        self.shared.push(|queue| {
-            queue.push(Outgoing {
-                text,
-                _room: Some(room),
-            })
-        })
+        self.shared.push(|queue| queue.push(text))?;
+        self.room().await;
+        Ok(())
     }
 
     /// Puts a message in line if there is room.
@@ -101,19 +90,12 @@ impl Outbox {
         let Some(text) = to_text(message) else {
             return Ok(());
         };
-        match Arc::clone(&self.shared.room).try_acquire_many_owned(cost(&text)) {
-            Ok(room) => self
-                .shared
-                .push(|queue| {
-                    queue.push(Outgoing {
-                        text,
-                        _room: Some(room),
-                    })
-                })
-                .map_err(|Closed| NotTaken::Closed),
-            Err(TryAcquireError::NoPermits) => Err(NotTaken::Full(text)),
-            Err(TryAcquireError::Closed) => Err(NotTaken::Closed),
+        if self.shared.lock().is_full() {
+            return Err(NotTaken::Full);
         }
+        self.shared
+            .push(|queue| queue.push(text))
+            .map_err(|Closed| NotTaken::Closed)
     }
 
     /// Sends one `$/progress`. A `report` never waits: it takes the place of an earlier one that has not left.
@@ -125,20 +107,12 @@ impl Outbox {
         };
         let token = token.to_string();
         match value.get("kind").and_then(Value::as_str) {
-            Some("report") => self
-                .shared
-                .push(|queue| queue.push_report(token, Outgoing { text, _room: None })),
+            Some("report") => self.shared.push(|queue| queue.push_report(token, text)),
             kind => {
-                let ends = kind == Some("end");
-                let room = Arc::clone(&self.shared.room)
-                    .acquire_many_owned(cost(&text))
-                    .await;
-                let outgoing = Outgoing {
-                    text,
-                    _room: Some(room.map_err(|_| Closed)?),
-                };
                 self.shared
-                    .push(|queue| queue.push_progress(token, outgoing, ends))
+                    .push(|queue| queue.push_progress(token, text, kind == Some("end")))?;
+                self.room().await;
+                Ok(())
             }
         }
     }
@@ -147,15 +121,27 @@ impl Outbox {
     pub(crate) fn close(&self) {
         self.shared.close();
     }
+
+    /// Waits until there is room, or nobody writes any more.
+    async fn room(&self) {
+        loop {
+            let mut room = std::pin::pin!(self.shared.room.notified());
+            room.as_mut().enable();
+            if !self.shared.lock().is_full() {
+                return;
+            }
+            room.await;
+        }
+    }
 }
 
 impl Drain {
     /// The next message, waiting for it; `None` once the queue is closed and empty. To be called from a thread
     /// of its own.
-    pub(crate) fn next_blocking(&self) -> Option<Outgoing> {
+    pub(crate) fn next_blocking(&self) -> Option<String> {
         let mut queue = self.shared.lock();
         loop {
-            queue = match queue.pop(Instant::now()) {
+            queue = match self.shared.pop(&mut queue) {
                 Next::Message(message) => return Some(message),
                 Next::Closed => return None,
                 Next::Empty => self
@@ -176,8 +162,8 @@ impl Drain {
     }
 
     /// The next message if one may leave now.
-    pub(crate) fn next_now(&self) -> Option<Outgoing> {
-        match self.shared.lock().pop(Instant::now()) {
+    pub(crate) fn next_now(&self) -> Option<String> {
+        match self.shared.pop(&mut self.shared.lock()) {
             Next::Message(message) => Some(message),
             Next::Closed | Next::Empty | Next::At(_) => None,
         }
@@ -187,6 +173,7 @@ impl Drain {
 /// Nobody writes any more: whoever waits for room must not wait for ever.
 impl Drop for Drain {
     fn drop(&mut self) {
+        self.shared.lock().clear();
         self.shared.close();
     }
 }
@@ -207,17 +194,20 @@ impl Shared {
         Ok(())
     }
 
+    fn pop(&self, queue: &mut Queue) -> Next {
+        let was_full = queue.is_full();
+        let next = queue.pop(Instant::now());
+        if was_full && !queue.is_full() {
+            self.room.notify_waiters();
+        }
+        next
+    }
+
     fn close(&self) {
         self.lock().close();
-        self.room.close();
         self.changed.notify_all();
+        self.room.notify_waiters();
     }
-}
-
-fn cost(text: &str) -> u32 {
-    u32::try_from(text.len())
-        .unwrap_or(u32::MAX)
-        .clamp(MESSAGE_COST_MIN_BYTES, QUEUE_BYTES_MAX)
 }
 
 fn to_text(message: &impl Serialize) -> Option<String> {

@@ -30,7 +30,7 @@ impl Peer {
     pub(crate) async fn next(&mut self) -> Value {
         let drain = self.drain.take().unwrap();
         let (drain, text) = tokio::task::spawn_blocking(move || {
-            let text = drain.next_blocking().map(|outgoing| outgoing.text.clone());
+            let text = drain.next_blocking();
             (drain, text)
         })
         .await
@@ -41,8 +41,8 @@ impl Peer {
 
     /// A message that left already.
     pub(crate) fn next_now(&mut self) -> Option<Value> {
-        let outgoing = self.drain.as_ref().unwrap().next_now()?;
-        Some(serde_json::from_str(&outgoing.text).unwrap())
+        let text = self.drain.as_ref().unwrap().next_now()?;
+        Some(serde_json::from_str(&text).unwrap())
     }
 
     /// Answers a request that was received; whether somebody waited.

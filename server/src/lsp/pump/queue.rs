@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use super::Outgoing;
+use super::{MESSAGE_COST_MIN_BYTES, QUEUE_BYTES_MAX};
 
 /// Messages in order, with the reports that wait for their turn.
 #[derive(Debug)]
@@ -15,12 +15,15 @@ pub(super) struct Queue {
     /// Until when no report of a token may leave.
     cooling: HashMap<String, Instant>,
     interval: Duration,
+    /// What the messages in line count together; reports count nothing, there is one a token.
+    cost: usize,
     closed: bool,
 }
 
 #[derive(Debug)]
 struct Item {
-    outgoing: Outgoing,
+    text: String,
+    cost: usize,
     /// Set for a report that nothing of the same token follows yet.
     replaceable_of: Option<String>,
 }
@@ -28,7 +31,7 @@ struct Item {
 /// What the queue has to give.
 #[derive(Debug)]
 pub(super) enum Next {
-    Message(Outgoing),
+    Message(String),
     /// Only reports that may not leave before this time.
     At(Instant),
     Empty,
@@ -43,25 +46,40 @@ impl Queue {
             replaceable: HashMap::new(),
             cooling: HashMap::new(),
             interval,
+            cost: 0,
             closed: false,
         }
     }
 
-    pub(super) fn push(&mut self, outgoing: Outgoing) {
-        self.append(outgoing, None);
+    /// Whether senders should wait. Never once closed, nor for a queue whose reader is gone.
+    pub(super) fn is_full(&self) -> bool {
+        self.cost >= QUEUE_BYTES_MAX && !self.closed
+    }
+
+    pub(super) fn push(&mut self, text: String) {
+        let cost = text.len().max(MESSAGE_COST_MIN_BYTES);
+        self.append(Item {
+            text,
+            cost,
+            replaceable_of: None,
+        });
     }
 
     /// A report: the one of the same token that still waits is forgotten.
-    pub(super) fn push_report(&mut self, token: String, outgoing: Outgoing) {
+    pub(super) fn push_report(&mut self, token: String, text: String) {
         if let Some(older) = self.replaceable.remove(&token) {
             self.items.remove(&older);
         }
-        let place = self.append(outgoing, Some(token.clone()));
+        let place = self.append(Item {
+            text,
+            cost: 0,
+            replaceable_of: Some(token.clone()),
+        });
         self.replaceable.insert(token, place);
     }
 
     /// Any other progress: a report of the same token that still waits leaves before it, without waiting longer.
-    pub(super) fn push_progress(&mut self, token: String, outgoing: Outgoing, ends: bool) {
+    pub(super) fn push_progress(&mut self, token: String, text: String, ends: bool) {
         if let Some(report) = self.replaceable.remove(&token)
             && let Some(item) = self.items.get_mut(&report)
         {
@@ -70,11 +88,17 @@ impl Queue {
         if ends {
             self.cooling.remove(&token);
         }
-        self.append(outgoing, None);
+        self.push(text);
     }
 
     pub(super) fn close(&mut self) {
         self.closed = true;
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.items.clear();
+        self.replaceable.clear();
+        self.cost = 0;
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -104,11 +128,12 @@ impl Queue {
         }
         match (place.and_then(|place| self.items.remove(&place)), earliest) {
             (Some(item), _) => {
+                self.cost -= item.cost;
                 if let Some(token) = item.replaceable_of {
                     self.replaceable.remove(&token);
                     self.cooling.insert(token, now + self.interval);
                 }
-                Next::Message(item.outgoing)
+                Next::Message(item.text)
             }
             (None, Some(due)) => Next::At(due),
             (None, None) if self.closed => Next::Closed,
@@ -121,16 +146,11 @@ impl Queue {
         self.items.len()
     }
 
-    fn append(&mut self, outgoing: Outgoing, replaceable_of: Option<String>) -> u64 {
+    fn append(&mut self, item: Item) -> u64 {
         let place = self.next;
         self.next += 1;
-        self.items.insert(
-            place,
-            Item {
-                outgoing,
-                replaceable_of,
-            },
-        );
+        self.cost += item.cost;
+        self.items.insert(place, item);
         place
     }
 }

@@ -17,7 +17,6 @@ use super::{faults, typed_initialize_params};
 use crate::lsp::client::Client;
 use crate::lsp::frame::Frame;
 use crate::lsp::frame::message::{self, Defect, Id, Message};
-use crate::lsp::pump::NotTaken;
 
 /// Requests that are being worked on.
 const IN_FLIGHT_MAX: usize = 256;
@@ -354,11 +353,12 @@ impl<S: LanguageServer, W: FnMut(i64)> Dispatcher<S, W> {
         self.send(response(id, Err(error)));
     }
 
-    /// Sends an answer without ever waiting here.
+    /// Sends an answer without ever waiting here. It is in line when this returns.
     fn send(&mut self, response: Response) {
-        if let Err(NotTaken::Full(_)) = self.client.outbox().try_send(&response) {
-            let outbox = self.client.outbox().clone();
-            self.jobs.spawn(async move { drop(outbox.send(&response).await) });
+        let outbox = self.client.outbox().clone();
+        let mut sending = Box::pin(async move { drop(outbox.send(&response).await) });
+        if sending.as_mut().now_or_never().is_none() {
+            self.jobs.spawn(sending);
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Ending;
 use crate::lsp::frame::{Frame, FrameReader, Limits};
-use crate::lsp::pump::{Drain, Outgoing};
+use crate::lsp::pump::Drain;
 
 /// Frames that wait for the loop.
 const INBOX_FRAMES_MAX: usize = 64;
@@ -72,7 +72,7 @@ fn write_all(output: impl Write, drain: &Drain) -> io::Result<()> {
     let mut output = BufWriter::with_capacity(BUFFER_BYTES, output);
     while let Some(first) = drain.next_blocking() {
         let mut next = Some(first);
-        while let Some(Outgoing { text, .. }) = &next {
+        while let Some(text) = &next {
             write!(output, "Content-Length: {}\r\n\r\n", text.len())?;
             output.write_all(text.as_bytes())?;
             next = drain.next_now();
