@@ -1,11 +1,13 @@
 //! The rig's own parts: a fingerprint that would miss a change, or a search that would miss a process, would
 //! let every test that relies on them pass.
 
+#![expect(clippy::expect_used, reason = "helpers of tests fail the test")]
+
 use std::time::Duration;
 
 use clode_tests::cli::Cli;
 use clode_tests::fixture::{Home, Repo};
-use clode_tests::processes;
+use clode_tests::processes::{self, Process};
 
 #[test]
 fn the_fingerprint_of_git_sees_every_kind_of_change() {
@@ -59,17 +61,13 @@ async fn a_process_that_left_its_family_is_found_by_its_mark() {
         .expect_code(0);
     assert_eq!(shell.stdout, "started\n");
 
-    let left = processes::carrying(home.mark());
+    let left = until_one_runs("sleep 60", || processes::carrying(home.mark())).await;
     let judged = tokio::spawn({
         let mark = home.mark().to_owned();
         async move { processes::assert_none_left(&mark, Duration::from_millis(50)).await }
     })
     .await;
 
-    assert!(
-        left.iter().any(|process| process.command == "sleep 60"),
-        "{left:?}"
-    );
     assert!(judged.is_err(), "the orphan was not reported");
     for process in left {
         end(process.id);
@@ -82,13 +80,7 @@ async fn descendants_are_found_through_their_parents() {
     let home = Home::new();
     let running = Cli::program("/bin/sh", &home, home.path("home")).start(&["-c", "sleep 61 & echo; wait"]);
 
-    let found = loop {
-        let found = processes::descendants(running.id());
-        if found.iter().any(|process| process.command == "sleep 61") {
-            break found;
-        }
-        tokio::task::yield_now().await;
-    };
+    let found = until_one_runs("sleep 61", || processes::descendants(running.id())).await;
 
     assert_eq!(found.len(), 1, "{found:?}");
     running.kill().await;
@@ -140,6 +132,22 @@ async fn input_reaches_the_program_and_its_exit_code_comes_back() {
 
     assert_eq!(run.json()["a"], 1);
     assert_eq!(run.stderr, "problem\n");
+}
+
+/// Looks again until a process with this command line is among those that are found.
+async fn until_one_runs(command: &str, find: impl Fn() -> Vec<Process>) -> Vec<Process> {
+    let looking = async {
+        loop {
+            let found = find();
+            if found.iter().any(|process| process.command == command) {
+                return found;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), looking)
+        .await
+        .expect("it starts in time")
 }
 
 /// Ends a process that a test left behind on purpose.
