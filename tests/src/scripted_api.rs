@@ -7,6 +7,7 @@
 mod check;
 mod connection;
 mod dialect;
+mod fault;
 mod script;
 mod serve;
 
@@ -22,8 +23,9 @@ use tokio::sync::{oneshot, watch};
 
 pub use check::DUMMY_KEY;
 pub use dialect::Dialect;
+pub use fault::Fault;
 use script::{Caller, End, Queue, Step};
-pub use script::{Fault, Hold, Reply, Script, Steps, Stop, Usage};
+pub use script::{Hold, Reply, Script, Steps, Stop, Usage};
 
 /// A request as it came in.
 #[derive(Debug, Clone)]

@@ -14,7 +14,8 @@ use tokio::sync::oneshot;
 
 use super::connection::{Doors, Wire};
 use super::dialect::{Dialect, Names};
-use super::script::{Fault, Part, Reply, Step};
+use super::fault::Fault;
+use super::script::{Part, Reply, Step};
 use super::{Play, Recorded, Shared, check, recorded_headers};
 
 /// The name under which the calls of the real Claude Code are recorded.

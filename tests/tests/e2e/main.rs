@@ -1,0 +1,5 @@
+//! End-to-end tests: the built binary and real programs, over their outside surfaces only.
+
+mod rig_api;
+mod rig_claude;
+mod rig_fixture;
