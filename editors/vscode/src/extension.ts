@@ -25,7 +25,6 @@ export async function activate(context: ExtensionContext): Promise<void> {
         void current.restart();
       }
     }),
-    workspace.onDidGrantWorkspaceTrust(() => current.restart()),
   );
   await current.start();
 }

@@ -102,6 +102,11 @@ export class Session {
     this.log.error(problem);
     await this.stop();
     this.state.putHealth("failed", problem);
+    void this.offerHelp(problem);
+  }
+
+  /** Not awaited by anyone: a message may stay on the screen for ever. */
+  private async offerHelp(problem: string): Promise<void> {
     const choice = await window.showErrorMessage(`Clode Agents: ${problem}`, "Show Log", "Open Settings");
     if (choice === "Show Log") {
       this.log.show();

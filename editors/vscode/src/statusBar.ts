@@ -22,7 +22,7 @@ export function statusBar(state: State): Disposable {
   const draw = () => {
     const alive = state.list().filter((summary) => !isEnded(summary.status));
     const [first] = alive;
-    item.text = first ? `$(${icon(first.status)}) ${stateLine(first)}` : idleText(state);
+    item.text = first ? `$(${icon(first.status)}) Clode: ${stateLine(first)}` : idleText(state);
     const warn = state.open().length > 0;
     item.backgroundColor = warn
       ? new ThemeColor("statusBarItem.warningBackground")

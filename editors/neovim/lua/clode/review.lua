@@ -65,11 +65,13 @@ local function draw_hunk(bufnr, hunk)
   end
   local first, past = rows(hunk)
   local anchor = clamp(bufnr, past > first and past - 1 or first)
+  -- Neovim does not show virtual lines above the first line, so a text for there stands below it.
+  local is_above = past == first and first == anchor and first > 0
   vim.api.nvim_buf_set_extmark(bufnr, namespace, anchor, 0, {
     sign_text = look.sign,
     sign_hl_group = look.group,
     virt_lines = OPEN[hunk.state] and virtual_lines(hunk, look) or nil,
-    virt_lines_above = past == first,
+    virt_lines_above = is_above,
   })
   if OPEN[hunk.state] then
     for row = clamp(bufnr, first), math.min(past, vim.api.nvim_buf_line_count(bufnr)) - 1 do
