@@ -24,7 +24,8 @@ M["clode/didChangePipeline"] = function(_, summary, context)
   local approval = text.present(summary.pendingApproval)
   local seen = before and text.present(before.pendingApproval)
   if approval and (not seen or seen.id ~= approval.id) then
-    text.tell(("%s waits: %s  (:Clode approve, :Clode reject)"):format(text.title(summary), text.approval_line(approval)))
+    local line = text.approval_line(approval)
+    text.tell(("%s waits: %s  (:Clode approve, :Clode reject)"):format(text.title(summary), line))
   end
   if not before or before.status ~= summary.status then
     require("clode.document").refresh(summary.pipelineId)

@@ -41,7 +41,8 @@ local function check_clients()
     vim.health.ok(("running (%s) in %s, %s"):format(version, client.root_dir or "no folder", client.offset_encoding))
     local announced = vim.tbl_get(client.server_capabilities, "experimental", "clode")
     if not announced then
-      vim.health.warn("the server does not announce `experimental.clode`", { "is this clode-ls, and is it new enough?" })
+      local hint = "is this clode-ls, and is it new enough?"
+      vim.health.warn("the server does not announce `experimental.clode`", { hint })
     end
   end
 end
