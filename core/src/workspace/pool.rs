@@ -88,7 +88,7 @@ impl Workspaces {
         let folder = root.join(&repository.folder_path);
         tracing::info!(repository = %repository.id, slot = place.number(), warm, run = %owner_note.run, "slot acquired");
         let (note, number) = (owner_note.clone(), place.number());
-        Ok(Slot { root, folder, number, repository: repository.clone(), at: commit, note, place, lock })
+        Ok(Slot { root, folder, number, repository: repository.clone(), at: commit, note, place, _lock: lock })
     }
 
     /// The ready slot at this commit, else any ready one, else a new number.

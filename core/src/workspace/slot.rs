@@ -55,7 +55,7 @@ pub struct Slot {
     pub(crate) note: SlotNote,
     pub(crate) place: SlotPlace,
     /// Held by the kernel for us; a dead process holds none.
-    pub(crate) lock: File,
+    pub(crate) _lock: File,
 }
 
 impl Slot {
