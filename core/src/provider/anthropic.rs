@@ -1,0 +1,54 @@
+//! Anthropic Messages: streamed, with tools, prompt caching and reasoning that is echoed verbatim.
+
+mod request;
+mod stream;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use super::failure::CallFailure;
+use super::http::{Endpoint, Http, KeyHeader};
+use super::message::{Request, Response};
+use super::settings::{ProviderKind, ProviderSettings};
+use super::{Events, Provider, wire};
+use crate::Result;
+
+const KIND: &str = ProviderKind::Anthropic.as_str();
+const VERSION: &str = "2023-06-01";
+
+#[derive(Debug)]
+struct Anthropic {
+    endpoint: Endpoint,
+}
+
+/// The provider that these settings describe.
+pub fn build(settings: &ProviderSettings, http: &Http) -> Result<Arc<dyn Provider>> {
+    let endpoint = Endpoint::new(settings, http, "messages", KeyHeader::ApiKey)?
+        .with_header("anthropic-version", VERSION)
+        .with_configured_headers(settings)?;
+    Ok(Arc::new(Anthropic { endpoint }))
+}
+
+impl Provider for Anthropic {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn call<'a>(
+        &'a self,
+        request: &'a Request,
+        events: Events<'a>,
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<Response, CallFailure>> {
+        Box::pin(async move {
+            let body = wire::encode(&request::Body::from(request))?;
+            let reducer = stream::Answer::new(&self.endpoint.provider);
+            wire::exchange(&self.endpoint, body, reducer, events, cancel).await
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

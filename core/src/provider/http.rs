@@ -1,0 +1,532 @@
+//! The way out: one shared client, a deadline for each phase, bodies with a size limit, and keys
+//! that follow no redirect and show in no error.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Once;
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use url::{Host, Url};
+
+use super::failure::{CallFailure, FailureClass, Sent};
+use super::settings::{Deadlines, ProviderSettings};
+use super::sse::{Event, Parser};
+use super::wire;
+use crate::error::{Error, Kind, Result};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// Most bytes that are read of an error answer, and how long that may take.
+const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
+const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most bytes of one streamed answer.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// How long the end of an answer's body is waited for, so that the connection can be used again.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(20);
+
+/// The clients that all providers share. Cloning is cheap.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// For the world; honours the proxy settings of the system.
+    world: reqwest::Client,
+    /// For this machine; never through a proxy.
+    loopback: reqwest::Client,
+}
+
+impl Http {
+    /// Opens no connection yet.
+    pub fn new() -> Result<Self> {
+        static TLS: Once = Once::new();
+        TLS.call_once(|| {
+            if rustls::crypto::ring::default_provider()
+                .install_default()
+                .is_err()
+            {
+                tracing::debug!("a TLS provider was installed before");
+            }
+        });
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(concat!("clode-ls/", env!("CARGO_PKG_VERSION")))
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(CONNECT_TIMEOUT)
+                .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+                .tcp_nodelay(true)
+                .http2_adaptive_window(true)
+        };
+        let failed = |error: reqwest::Error| {
+            Error::new(
+                Kind::Provider,
+                "tlsUnavailable",
+                format!("no HTTP client can be made: {}", explain(error)),
+            )
+            .hint("install the system's CA certificates (package ca-certificates)")
+        };
+        Ok(Self {
+            world: builder().build().map_err(failed)?,
+            loopback: builder().no_proxy().build().map_err(failed)?,
+        })
+    }
+
+    fn client_for(&self, url: &Url) -> &reqwest::Client {
+        let is_loopback = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        if is_loopback { &self.loopback } else { &self.world }
+    }
+}
+
+/// How a wire wants its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyHeader {
+    /// `x-api-key: <key>`
+    ApiKey,
+    /// `authorization: Bearer <key>`
+    Bearer,
+}
+
+/// One address that takes requests, with everything that each of them carries.
+pub(super) struct Endpoint {
+    pub(super) provider: String,
+    url: Url,
+    headers: HeaderMap,
+    key: Option<SecretString>,
+    key_name: Option<String>,
+    deadlines: Deadlines,
+    http: Http,
+}
+
+/// Without headers and key.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("provider", &self.provider)
+            .field("url", &self.url.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// `path` comes after the version, as in `messages`.
+    pub(super) fn new(
+        settings: &ProviderSettings,
+        http: &Http,
+        path: &str,
+        key_header: KeyHeader,
+    ) -> Result<Self> {
+        let default = super::roster(settings.kind).map_or("", |line| line.base_url);
+        let base = settings
+            .base_url
+            .as_deref()
+            .filter(|base| !base.trim().is_empty())
+            .unwrap_or(default);
+        let url = join(base, path).ok_or_else(|| {
+            Error::new(
+                Kind::Config,
+                "baseUrl",
+                format!(
+                    "`baseUrl` of provider `{}` is not an http(s) address",
+                    settings.id
+                ),
+            )
+            .hint("write it as https://host/v1")
+        })?;
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(key) = &settings.api_key {
+            let (name, text) = match key_header {
+                KeyHeader::ApiKey => (
+                    HeaderName::from_static("x-api-key"),
+                    key.expose_secret().trim().to_owned(),
+                ),
+                KeyHeader::Bearer => (
+                    reqwest::header::AUTHORIZATION,
+                    format!("Bearer {}", key.expose_secret().trim()),
+                ),
+            };
+            let mut value = HeaderValue::from_str(&text).map_err(|_| unusable_key(settings))?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        Ok(Self {
+            provider: settings.id.clone(),
+            url,
+            headers,
+            key: settings.api_key.clone(),
+            key_name: settings.api_key_env.clone(),
+            deadlines: settings.deadlines,
+            http: http.clone(),
+        })
+    }
+
+    /// A header of the wire itself.
+    pub(super) fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
+        self.headers
+            .insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        self
+    }
+
+    /// The headers of the configuration; they come last and so may replace ours.
+    pub(super) fn with_configured_headers(mut self, settings: &ProviderSettings) -> Result<Self> {
+        for (name, value) in &settings.headers {
+            let header = HeaderName::try_from(name.as_str())
+                .ok()
+                .zip(HeaderValue::try_from(value.as_str()).ok());
+            let (header_name, mut header_value) = header.ok_or_else(|| {
+                Error::new(
+                    Kind::Config,
+                    "header",
+                    format!("provider `{}`: `{name}` is not a usable header", settings.id),
+                )
+            })?;
+            header_value.set_sensitive(true);
+            self.headers.insert(header_name, header_value);
+        }
+        Ok(self)
+    }
+
+    /// Sends the request and reads the headers of the answer; anything but success is a failure.
+    pub(super) async fn open<'a>(
+        &'a self,
+        body: Vec<u8>,
+        cancel: &'a CancellationToken,
+    ) -> Result<Stream<'a>, CallFailure> {
+        if cancel.is_cancelled() {
+            return Err(CallFailure::cancelled(Sent::Nothing));
+        }
+        let sent_at = Instant::now();
+        let request = self
+            .http
+            .client_for(&self.url)
+            .post(self.url.clone())
+            .headers(self.headers.clone())
+            .body(body);
+        let deadline = sent_at + self.deadlines.headers.min(self.deadlines.total);
+        let response = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(CallFailure::cancelled(Sent::Unknown)),
+            answer = tokio::time::timeout_at(deadline, request.send()) => match answer {
+                Ok(Ok(response)) => response,
+                Ok(Err(error)) => return Err(self.unreachable(error)),
+                Err(_) => return Err(self.too_slow("sent no response headers", self.deadlines.headers, Sent::Unknown)),
+            },
+        };
+        if !response.status().is_success() {
+            return Err(self.refused(response).await);
+        }
+        Ok(Stream::new(self, response, sent_at, cancel))
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> CallFailure {
+        let sent = if error.is_connect() || error.is_builder() {
+            Sent::Nothing
+        } else {
+            Sent::Unknown
+        };
+        let message = format!(
+            "provider `{}` cannot be reached: {}",
+            self.provider,
+            self.scrub(&explain(error))
+        );
+        let failure =
+            CallFailure::new(FailureClass::Transient, sent, message).with_code("providerUnreachable");
+        failure.hint(format!(
+            "check the network, the proxy settings and `baseUrl` ({})",
+            self.origin()
+        ))
+    }
+
+    fn too_slow(&self, what: &str, limit: Duration, sent: Sent) -> CallFailure {
+        let message = format!("provider `{}` {what} within {:?}", self.provider, limit);
+        CallFailure::new(FailureClass::Transient, sent, message).with_code("providerTimeout")
+    }
+
+    async fn refused(&self, mut response: reqwest::Response) -> CallFailure {
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        let mut body = Vec::new();
+        let reading = async {
+            while let Ok(Some(chunk)) = response.chunk().await {
+                let room = ERROR_BODY_BYTES_MAX.saturating_sub(body.len());
+                body.extend_from_slice(chunk.get(..room.min(chunk.len())).unwrap_or_default());
+                if body.len() >= ERROR_BODY_BYTES_MAX {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(ERROR_BODY_TIMEOUT, reading).await;
+        let failure = wire::refusal(self, status, &headers, &body);
+        CallFailure {
+            status: Some(status),
+            ..failure
+        }
+    }
+
+    /// The text without the key, should the other side have echoed it.
+    pub(super) fn scrub(&self, text: &str) -> String {
+        match self.key.as_ref().map(|key| key.expose_secret().trim()) {
+            Some(key) if !key.is_empty() => text.replace(key, "«key»"),
+            _ => text.to_owned(),
+        }
+    }
+
+    /// What to look at when the key is refused.
+    pub(super) fn key_hint(&self) -> String {
+        match &self.key_name {
+            Some(name) if self.key.is_some() => format!("check {name}"),
+            Some(name) => format!("set {name}"),
+            None => format!("check `apiKeyEnv` of provider `{}`", self.provider),
+        }
+    }
+
+    /// Scheme, host and port: what may be shown of an address.
+    pub(super) fn origin(&self) -> String {
+        self.url.origin().ascii_serialization()
+    }
+}
+
+fn unusable_key(settings: &ProviderSettings) -> Error {
+    let name = settings.api_key_env.as_deref().unwrap_or("the configured key");
+    Error::new(
+        Kind::Config,
+        "keyUnusable",
+        format!(
+            "the key of provider `{}` holds characters that no header may hold",
+            settings.id
+        ),
+    )
+    .hint(format!("check {name} for line breaks and quotes"))
+}
+
+/// The address of `path` below a base that may or may not end with its version.
+fn join(base: &str, path: &str) -> Option<Url> {
+    let mut url = Url::parse(base.trim())
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())?;
+    let is_version = |part: &str| {
+        part.strip_prefix('v')
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let has_version = url.path_segments().is_some_and(|mut parts| parts.any(is_version));
+    {
+        let mut parts = url.path_segments_mut().ok()?;
+        parts.pop_if_empty();
+        if !has_version {
+            parts.push("v1");
+        }
+        parts.extend(path.split('/'));
+    }
+    Some(url)
+}
+
+/// What a client error says, with its causes and without the address (which may hold a secret).
+fn explain(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// An answer whose headers said success, event by event.
+pub(super) struct Stream<'a> {
+    endpoint: &'a Endpoint,
+    response: reqwest::Response,
+    cancel: &'a CancellationToken,
+    parser: Parser,
+    ready: VecDeque<Event>,
+    bytes_seen: u64,
+    sent_at: Instant,
+    last_event_at: Option<Instant>,
+    pub(super) request_id: Option<String>,
+}
+
+impl<'a> Stream<'a> {
+    fn new(
+        endpoint: &'a Endpoint,
+        response: reqwest::Response,
+        sent_at: Instant,
+        cancel: &'a CancellationToken,
+    ) -> Self {
+        let text = |name: &str| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        let request_id = text("request-id").or_else(|| text("x-request-id"));
+        Self {
+            endpoint,
+            response,
+            cancel,
+            parser: Parser::default(),
+            ready: VecDeque::new(),
+            bytes_seen: 0,
+            sent_at,
+            last_event_at: None,
+            request_id,
+        }
+    }
+
+    /// From the first piece of content on, the limit between two events holds.
+    pub(super) fn content_seen(&mut self) {
+        self.last_event_at = Some(Instant::now());
+    }
+
+    /// The next event; `None` at the end of the body.
+    pub(super) async fn next(&mut self) -> Result<Option<Event>, CallFailure> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                if self.last_event_at.is_some() {
+                    self.content_seen();
+                }
+                return Ok(Some(event));
+            }
+            let Some(chunk) = self.chunk().await? else {
+                return Ok(None);
+            };
+            self.bytes_seen = self.bytes_seen.saturating_add(chunk.len() as u64);
+            let ready = &mut self.ready;
+            let parsed = self.parser.push(&chunk, |event| ready.push_back(event));
+            if parsed.is_err() || self.bytes_seen > ANSWER_BYTES_MAX {
+                let message = format!(
+                    "provider `{}` sent more than an answer may hold",
+                    self.endpoint.provider
+                );
+                return Err(CallFailure::new(FailureClass::Transient, Sent::Started, message)
+                    .with_code("answerTooLarge"));
+            }
+        }
+    }
+
+    async fn chunk(&mut self) -> Result<Option<impl std::ops::Deref<Target = [u8]> + use<>>, CallFailure> {
+        let limits = &self.endpoint.deadlines;
+        let (phase_end, what, limit) = match self.last_event_at {
+            Some(last) => (
+                last + limits.idle,
+                "went silent: it sent no further event",
+                limits.idle,
+            ),
+            None => (
+                self.sent_at + limits.first_token,
+                "wrote nothing",
+                limits.first_token,
+            ),
+        };
+        let total_end = self.sent_at + limits.total;
+        let (end, what, limit) = if total_end < phase_end {
+            (total_end, "did not finish", limits.total)
+        } else {
+            (phase_end, what, limit)
+        };
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(CallFailure::cancelled(Sent::Started)),
+            chunk = tokio::time::timeout_at(end, self.response.chunk()) => match chunk {
+                Ok(Ok(chunk)) => Ok(chunk),
+                Ok(Err(error)) => {
+                    let text = self.endpoint.scrub(&explain(error));
+                    let message = format!("the answer of provider `{}` broke off: {text}", self.endpoint.provider);
+                    Err(CallFailure::new(FailureClass::Truncated, Sent::Started, message))
+                }
+                Err(_) => Err(self.endpoint.too_slow(what, limit, Sent::Started)),
+            },
+        }
+    }
+
+    /// Reads to the end of the body if that comes at once: the connection can be used again.
+    pub(super) async fn drain(mut self) {
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, async {
+            while let Ok(Some(_)) = self.response.chunk().await {}
+        })
+        .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_address_works_with_and_without_its_version() {
+        let cases = [
+            (
+                "https://api.anthropic.com",
+                "https://api.anthropic.com/v1/messages",
+            ),
+            (
+                "https://api.anthropic.com/",
+                "https://api.anthropic.com/v1/messages",
+            ),
+            (
+                "https://api.anthropic.com/v1",
+                "https://api.anthropic.com/v1/messages",
+            ),
+            (
+                "https://api.anthropic.com/v1/",
+                "https://api.anthropic.com/v1/messages",
+            ),
+            ("https://host/api", "https://host/api/v1/messages"),
+            (
+                "https://host/v1beta/openai/",
+                "https://host/v1beta/openai/messages",
+            ),
+            ("http://127.0.0.1:11434", "http://127.0.0.1:11434/v1/messages"),
+        ];
+        for (base, expected) in cases {
+            assert_eq!(
+                join(base, "messages").map(String::from).as_deref(),
+                Some(expected),
+                "{base}"
+            );
+        }
+        for base in ["", "api.anthropic.com", "ftp://host", "file:///etc/passwd"] {
+            assert_eq!(join(base, "messages"), None, "{base}");
+        }
+    }
+
+    #[test]
+    fn settings_and_endpoint_show_no_key() {
+        let mut settings = ProviderSettings::new("anthropic", crate::provider::ProviderKind::Anthropic);
+        settings.api_key = Some(SecretString::from("sk-ant-very-secret"));
+        settings
+            .headers
+            .insert("x-team".to_owned(), "header-secret".to_owned());
+        let http = Http::new().expect("client");
+        let endpoint = Endpoint::new(&settings, &http, "messages", KeyHeader::ApiKey)
+            .and_then(|endpoint| endpoint.with_configured_headers(&settings))
+            .expect("endpoint");
+        let shown = format!("{settings:?} {endpoint:?} {:?}", endpoint.headers);
+        assert!(
+            !shown.contains("very-secret") && !shown.contains("header-secret"),
+            "{shown}"
+        );
+        assert_eq!(endpoint.scrub("bad key sk-ant-very-secret!"), "bad key «key»!");
+    }
+
+    #[test]
+    fn a_key_with_a_line_break_is_refused_without_being_shown() {
+        let mut settings = ProviderSettings::new("anthropic", crate::provider::ProviderKind::Anthropic);
+        settings.api_key = Some(SecretString::from("sk-ant\nsecret"));
+        let error = Endpoint::new(
+            &settings,
+            &Http::new().expect("client"),
+            "messages",
+            KeyHeader::ApiKey,
+        )
+        .expect_err("refused");
+        assert_eq!(error.code, "keyUnusable");
+        assert!(!format!("{error:?}").contains("secret"));
+    }
+}

@@ -1,0 +1,52 @@
+//! OpenAI Responses: typed events, function calls, reasoning items that round-trip. Nothing is
+//! stored at the provider, so reasoning is carried in its encrypted form.
+
+mod request;
+pub(super) mod stream;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use super::failure::CallFailure;
+use super::http::{Endpoint, Http, KeyHeader};
+use super::message::{Request, Response};
+use super::settings::{ProviderKind, ProviderSettings};
+use super::{Events, Provider, wire};
+use crate::Result;
+
+const KIND: &str = ProviderKind::OpenAi.as_str();
+
+#[derive(Debug)]
+struct OpenAi {
+    endpoint: Endpoint,
+}
+
+/// The provider that these settings describe.
+pub fn build(settings: &ProviderSettings, http: &Http) -> Result<Arc<dyn Provider>> {
+    let endpoint = Endpoint::new(settings, http, "responses", KeyHeader::Bearer)?.with_configured_headers(settings)?;
+    Ok(Arc::new(OpenAi { endpoint }))
+}
+
+impl Provider for OpenAi {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn call<'a>(
+        &'a self,
+        request: &'a Request,
+        events: Events<'a>,
+        cancel: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<Response, CallFailure>> {
+        Box::pin(async move {
+            let body = wire::encode(&request::body(request))?;
+            let reducer = stream::Answer::new(&self.endpoint.provider);
+            wire::exchange(&self.endpoint, body, reducer, events, cancel).await
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
