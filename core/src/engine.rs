@@ -10,6 +10,7 @@ mod configuration;
 mod context;
 mod effects;
 mod pipelines;
+mod routing;
 mod signal;
 mod start;
 mod view;
@@ -23,9 +24,9 @@ use futures::future::BoxFuture;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-pub use configuration::{Configurations, Loaded};
-pub use context::{ModelAnswer, ResumePoint, StepContext};
-pub use signal::Signal;
+pub use configuration::{ClientSettings, Configurations, Configured};
+pub use context::{ModelAnswer, ResumePoint, StepContext, WorkingDirectory};
+pub use signal::{Orphan, Signal};
 pub use start::{Started, StartRequest};
 pub use view::{
     ErrorView, MetricsView, PipelineDetail, PipelineSummary, StepView, TaskView, file_uri,
@@ -120,6 +121,7 @@ struct Shared {
     activity: Mutex<HashMap<PipelineId, Activity>>,
     editor: Mutex<Option<Arc<dyn Editor>>>,
     repositories: Mutex<HashMap<RepositoryId, Arc<Repository>>>,
+    http: Option<crate::provider::http::Http>,
     routers: Mutex<HashMap<String, Arc<crate::router::Router>>>,
     admission: admission::Admission,
     notices: broadcast::Sender<Notice>,
@@ -131,14 +133,15 @@ impl Engine {
     /// what other processes do.
     pub async fn open(services: Services) -> Result<Self> {
         let owner = OwnerId::new(random_hex(8)?);
-        let writable = services.store.mode().is_writable();
+        let writable = services.store.mode() == crate::store::StoreMode::ReadWrite;
         let lock = if writable { Some(services.store.register_owner(&owner, "clode-ls")?) } else { None };
         if writable {
             let store = services.store.clone();
             let alive = store.clone();
-            let open = store.reconcile(move |owner| alive.is_alive(owner), services.clock.now()).await?;
-            tracing::debug!(settled = open, "holds of dead owners settled as unconfirmed");
+            let settled = store.ledger().reconcile(move |owner| alive.is_alive(owner), services.clock.now()).await?;
+            tracing::debug!(settled = settled.len(), "holds of dead owners settled as unconfirmed");
         }
+        let http = crate::provider::http::Http::new().inspect_err(|error| tracing::warn!(%error, "no provider can be reached")).ok();
         let shared = Arc::new(Shared {
             services,
             owner,
@@ -147,6 +150,7 @@ impl Engine {
             activity: Mutex::default(),
             editor: Mutex::default(),
             repositories: Mutex::default(),
+            http,
             routers: Mutex::default(),
             admission: admission::Admission::default(),
             notices: broadcast::channel(NOTICES_MAX).0,

@@ -10,7 +10,9 @@ mod binding;
 mod collect;
 mod files;
 pub mod git;
+mod lines;
 mod overlay;
+pub mod patch;
 mod paths;
 mod pool;
 mod repository;
@@ -30,6 +32,7 @@ use std::path::{Path, PathBuf};
 pub use beneath::{Root, resolve_beneath};
 pub use collect::Collected;
 pub use git::{Git, UserHome};
+pub use patch::{Change, FileChange, FileMode, Hunk, HunkKind, Patch};
 pub use paths::{Verdict, check_path, is_dot_git, verdict};
 pub use pool::{KeptSlot, SlotUsage, Swept};
 pub use repository::Repository;
@@ -106,6 +109,12 @@ impl Workspaces {
         let vault = self.vault(repository).await?;
         let Some(entry) = vault.entry_at(commit.as_str(), path).await? else { return Ok(None) };
         Ok(vault.blobs(&[entry.object], FILE_BYTES_MAX).await?.pop().flatten())
+    }
+
+    /// What changed from one commit of ours to another.
+    pub async fn patch(&self, repository: &Repository, base: &CommitId, result: &CommitId) -> Result<Patch> {
+        let vault = self.vault(repository).await?;
+        patch::between(&self.git, repository, &vault, base, result).await
     }
 
     fn repositories(&self) -> PathBuf {

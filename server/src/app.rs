@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use clode_core::Result;
+use clode_core::{Error, Result};
 use clode_core::clock::SystemClock;
 use clode_core::config::{Directories, Environment};
 use clode_core::engine::{Configurations, Engine, Services};
 use clode_core::process::Spawner;
 use clode_core::redact::Redactor;
 use clode_core::store::Store;
-use clode_core::workspace::{Places, Workspaces};
+use clode_core::workspace::{Places, UserHome, Workspaces};
 
 /// Everything that is opened once for a process.
 #[derive(Debug, Clone)]
@@ -24,8 +24,10 @@ impl App {
     pub(crate) async fn open(environment: Arc<Environment>, redactor: Arc<Redactor>) -> Result<Self> {
         let directories = Directories::from_environment(&environment)?;
         let store = Store::open(&directories.state).await?;
-        let spawner = Spawner::new(environment.own_executable()?);
-        let places = Places { state: directories.state.clone(), cache: directories.cache.clone() };
+        let executable = std::env::current_exe().map_err(|error| Error::io("finding our own executable", &error))?;
+        let spawner = Spawner::new(executable);
+        let user = UserHome { home: environment.home(), config_home: environment.path("XDG_CONFIG_HOME") };
+        let places = Places { state: directories.state.clone(), cache: directories.cache.clone(), user };
         let workspaces = Workspaces::open(places, environment.search_path()).await?;
         let configurations = Configurations::new(Arc::clone(&environment), directories.config.clone(), store.clone());
         let engine = Engine::open(Services {

@@ -24,3 +24,17 @@ pub(crate) mod pump;
 pub(crate) mod serve;
 pub(crate) mod session;
 pub(crate) mod sync;
+
+use std::sync::Arc;
+
+use clode_core::config::Environment;
+use clode_core::redact::Redactor;
+
+/// Serves the editor on stdin and stdout; answers the exit code.
+pub(crate) async fn run(environment: Arc<Environment>, redactor: Arc<Redactor>) -> i32 {
+    serve::log_panics();
+    let (client, drain) = client::connect();
+    let session = session::Session::new(client.clone(), environment, redactor);
+    let service = backend::service(session.clone());
+    serve::serve(std::io::stdin(), std::io::stdout(), (client, drain), service, async || session.close().await).await
+}

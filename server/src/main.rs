@@ -1,14 +1,22 @@
-//! The one binary: a language server on stdin and stdout.
+//! The one binary: shim, language server, command line.
 
+mod app;
 mod lsp;
 
-use lsp::backend::Backend;
-use lsp::{client, serve};
-use tower_lsp::LspService;
+use std::sync::Arc;
+
+use clode_core::config::Environment;
+use clode_core::redact::{RedactingWriter, Redactor};
 
 fn main() -> std::process::ExitCode {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    serve::log_panics();
+    if std::env::args_os().nth(1).is_some_and(|first| first == clode_core::process::SHIM_ARGUMENT) {
+        return clode_core::process::shim_main();
+    }
+    clode_core::process::harden_self();
+    let environment = Arc::new(Environment::from_process());
+    let redactor = Arc::new(Redactor::new());
+    let log = Arc::clone(&redactor);
+    tracing_subscriber::fmt().with_writer(move || RedactingWriter::new((*log).clone(), std::io::stderr())).init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -16,23 +24,10 @@ fn main() -> std::process::ExitCode {
             return std::process::ExitCode::FAILURE;
         }
     };
-    let (client, drain) = client::connect();
-    let backend = Backend::new(client.clone());
-    let (service, _) = LspService::build_with_lifecycle_methods(|_| backend).finish();
-    let code = runtime.block_on(serve::serve(
-        std::io::stdin(),
-        std::io::stdout(),
-        (client, drain),
-        service,
-        async || {},
-    ));
-    exit(code)
+    exit(runtime.block_on(lsp::run(environment, redactor)))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a thread is still blocked in a read of stdin"
-)]
+#[expect(clippy::disallowed_methods, reason = "a thread is still blocked in a read of stdin")]
 fn exit(code: i32) -> ! {
     std::process::exit(code)
 }

@@ -1,14 +1,14 @@
 //! Lays the layers over each other. Most keys are replaced by the stronger layer; limits only ever
 //! shrink, approvals only ever grow, and lists of excluded files add up.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::amount::exact;
 use super::problem::Problem;
 use super::tree::{Entry, Node, Path, Segment, Value};
 
 /// Who decided a value, weakest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Layer {
     /// Built in.

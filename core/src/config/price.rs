@@ -150,7 +150,7 @@ pub enum PriceAnswer {
 }
 
 /// What is known about a model.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Model {
     /// What a token costs.

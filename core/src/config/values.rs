@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::amount::{Quantity, Share};
 use super::layer::Layer;
@@ -18,7 +18,7 @@ use crate::money::Money;
 use crate::task::TestCommand;
 
 /// Programs that were found on this machine.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FoundAgents {
     /// The program `claude`.
@@ -28,7 +28,7 @@ pub struct FoundAgents {
 }
 
 /// The merged configuration.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Config {
     /// Providers by id, whether they can be used or not.
@@ -84,7 +84,7 @@ pub struct Config {
 }
 
 /// One provider.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProviderConfig {
     /// How it is spoken to.
@@ -104,7 +104,7 @@ pub struct ProviderConfig {
 }
 
 /// Whether a provider can be used on this machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Readiness {
     /// All that it needs is there.
@@ -139,7 +139,7 @@ impl Readiness {
 }
 
 /// How models are chosen.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Routing {
     /// How, where no rule says otherwise.
@@ -161,7 +161,7 @@ pub struct Routing {
 }
 
 /// Cheaper models for when the budget runs out.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Downgrade {
     /// When less than this share of the budget is left.
@@ -171,7 +171,7 @@ pub struct Downgrade {
 }
 
 /// Rates and the limit of a run; the smallest of all layers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
     /// Most that one run may cost before it asks.
@@ -183,7 +183,7 @@ pub struct Limits {
 }
 
 /// Rates of one provider; `None` means no limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rates {
     /// Requests per minute.
@@ -195,7 +195,7 @@ pub struct Rates {
 }
 
 /// Whose spend a cap counts.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CapScope {
     /// One run.
@@ -211,7 +211,7 @@ pub enum CapScope {
 }
 
 /// A cap on money.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cap {
     /// Whose spend it counts.
@@ -223,7 +223,7 @@ pub struct Cap {
 }
 
 /// How failed calls are repeated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Retry {
     /// Sends of one call, the first included.
@@ -237,7 +237,7 @@ pub struct Retry {
 }
 
 /// When a failing provider is left alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CircuitBreaker {
     /// Failures within the window that open the circuit.
@@ -249,7 +249,7 @@ pub struct CircuitBreaker {
 }
 
 /// Which gates wait for a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Approvals {
     /// The plan.
@@ -261,7 +261,7 @@ pub struct Approvals {
 }
 
 /// When to raise an alert.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Alert {
     /// What is watched.
@@ -275,7 +275,7 @@ pub struct Alert {
 }
 
 /// One agent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentConfig {
     /// Whether it takes part.
@@ -295,7 +295,7 @@ pub struct AgentConfig {
 }
 
 /// A pipeline.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PipelineDefinition {
     /// Its steps.
@@ -303,7 +303,7 @@ pub struct PipelineDefinition {
 }
 
 /// A step of a pipeline.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StepDefinition {
     /// Unique in the pipeline.
@@ -317,7 +317,7 @@ pub struct StepDefinition {
 }
 
 /// The working directories.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Worktrees {
     /// How they relate to the user's repository.
@@ -333,7 +333,7 @@ pub struct Worktrees {
 }
 
 /// What agents get to see.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Context {
     /// Files that never go into a prompt (globs).
@@ -345,7 +345,7 @@ pub struct Context {
 }
 
 /// What is remembered.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Knowledge {
     /// Whether anything is.
@@ -355,7 +355,7 @@ pub struct Knowledge {
 }
 
 /// Traces and metrics.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Telemetry {
     /// Whether they are sent.
@@ -365,7 +365,7 @@ pub struct Telemetry {
 }
 
 /// Confinement.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sandbox {
     /// Whether commands are confined.
@@ -379,7 +379,7 @@ pub struct Sandbox {
 }
 
 /// Where runs are kept.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Team {
     /// Which engine.
@@ -391,7 +391,7 @@ pub struct Team {
 }
 
 /// What the editor shows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the settings")]
 pub struct UiConfig {

@@ -10,13 +10,15 @@ use crate::error::{Error, Result};
 use crate::id::RepositoryId;
 use crate::process::find_program;
 use crate::store::Store;
-use crate::trust::{TrustReview, TrustState};
+use crate::trust::{ClientTrust, TrustReview, TrustState};
 use crate::workspace::Repository;
 
-/// The seed's own place, below the opened folder and below the top level.
-const WORKSPACE_FILE: &str = ".claude/agents/config/providers.yaml";
-/// The user's file in the configuration directory.
-const USER_FILE: &str = "providers.yaml";
+/// Most files of a repository that a review of trust reads.
+const REVIEWED_FILES_MAX: usize = 500;
+/// Largest file that a review reads (bytes).
+const REVIEWED_BYTES_MAX: u64 = 256 << 10;
+/// How deep below `.claude` a review looks.
+const REVIEWED_DEPTH_MAX: usize = 6;
 
 /// Configuration by repository and opened folder.
 #[derive(Debug)]
@@ -75,7 +77,7 @@ impl Configurations {
 
     /// The user's own file, whether it exists or not.
     pub fn user_file(&self) -> PathBuf {
-        self.directory.join(USER_FILE)
+        self.directory.join(config::FILE_NAME)
     }
 
     /// The configuration without any repository.
@@ -91,13 +93,12 @@ impl Configurations {
             return Ok(Arc::clone(known));
         }
         let workspace = workspace_files(repository)?;
-        let files: Vec<(String, Vec<u8>)> = crate::trust::watched_files(&repository.top_level, &repository.folder)?;
-        let review = crate::trust::review(&files);
+        let review = crate::trust::review(&reviewed_files(repository)?);
         let client = locked(&self.client).clone();
         let granted = self.store.setting(&trust_key(&repository.id)).await?;
         let user = read(&self.user_file())?;
         let trust_client = self.global()?.config.trust_client;
-        let trust = crate::trust::decide(&review, granted.as_deref(), client.trusted.as_ref(), trust_client);
+        let trust = crate::trust::state(&review, granted.as_deref(), &ClientTrust::from_json(client.trusted.as_ref()), trust_client);
         let sources = Sources { user, workspace, client: client.settings, trust: trust.clone() };
         let configured = Arc::new(Configured { loaded: config::load(&self.environment, &self.found, &sources), review, trust });
         locked(&self.remembered).insert(key, Arc::clone(&configured));
@@ -125,13 +126,43 @@ fn trust_key(repository: &RepositoryId) -> String {
 
 fn workspace_files(repository: &Repository) -> Result<Vec<SourceText>> {
     let mut files = Vec::new();
-    let top = repository.top_level.join(WORKSPACE_FILE);
-    let folder = repository.folder.join(WORKSPACE_FILE);
+    let top = repository.top_level.join(config::WORKSPACE_FILE);
+    let folder = repository.folder.join(config::WORKSPACE_FILE);
     files.extend(read(&top)?);
     if folder != top {
         files.extend(read(&folder)?);
     }
     Ok(files)
+}
+
+/// Everything in the working tree that a person would have to trust, at the top level and in the opened folder.
+fn reviewed_files(repository: &Repository) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
+    let mut roots = vec![repository.top_level.clone()];
+    if repository.folder != repository.top_level {
+        roots.push(repository.folder.clone());
+    }
+    for root in roots {
+        for name in [".worktreeinclude", ".mcp.json", ".claude"] {
+            let walk = ignore::WalkBuilder::new(root.join(name)).standard_filters(false).max_depth(Some(REVIEWED_DEPTH_MAX)).build();
+            for entry in walk.filter_map(Result::ok).filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file())) {
+                let Ok(relative) = entry.path().strip_prefix(&repository.top_level) else { continue };
+                let relative = relative.to_string_lossy().replace('\\', "/");
+                if crate::trust::is_reviewed(&relative) && files.len() < REVIEWED_FILES_MAX {
+                    files.push((relative, read_capped(entry.path())?));
+                }
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn read_capped(path: &std::path::Path) -> Result<Vec<u8>> {
+    use std::io::Read;
+    let open = std::fs::File::open(path).map_err(|error| Error::io(format!("reading {}", path.display()), &error))?;
+    let mut bytes = Vec::new();
+    open.take(REVIEWED_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| Error::io(format!("reading {}", path.display()), &error))?;
+    Ok(bytes)
 }
 
 fn read(path: &std::path::Path) -> Result<Option<SourceText>> {

@@ -1,6 +1,7 @@
 //! What an agent may do while it works. Everything that counts goes through here, so that it is
 //! durable, paid for, pausable and cancellable without the agent's doing.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -15,10 +16,10 @@ use crate::error::{Error, Result};
 use crate::id::{BlobId, CommitId, IntentId, OwnerId, PipelineId};
 use crate::money::Money;
 use crate::pipeline::{Answer, BudgetAsk, GateRequest, RunEvent, StepFailure, StepOrder};
-use crate::provider::{Request, Response, Usage};
-use crate::router::{BudgetRefusal, CallScope, Confirmation, Grant, RouteFailure, Router, Settlement};
+use crate::provider::{FailureClass, Request, Response, Usage};
+use crate::router::{BudgetRefusal, BudgetScope, CallScope, Confirmation, Grant, RouteFailure, Router, Settlement};
 use crate::task::Task;
-use crate::workspace::{Repository, Slot, SlotNote};
+use crate::workspace::{Collected, Repository, Slot, SlotNote};
 
 /// Longest words of an agent that are shown while it works (characters).
 const ACTIVITY_CHARS_MAX: usize = 120;
@@ -43,6 +44,17 @@ pub struct ResumePoint {
     pub transcript: Vec<u8>,
     /// The agent's own note.
     pub note: String,
+}
+
+/// Where an agent works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkingDirectory {
+    /// The top folder of the files.
+    pub root: PathBuf,
+    /// The opened folder inside it: where tests run.
+    pub folder: PathBuf,
+    /// Its private git directory.
+    pub git_dir: PathBuf,
 }
 
 /// The agent's side of its run. Lives as long as one attempt of one step.
@@ -78,7 +90,7 @@ impl StepContext {
             repository: Arc::clone(&actor.repository),
             config: Arc::clone(&actor.config),
             cancel,
-            router: super::configuration::router(&actor.shared, &actor.config),
+            router: super::routing::router(&actor.shared, &actor.config),
             shared: Arc::clone(&actor.shared),
             inbox: actor.inbox_sender.clone(),
             live: actor.live.subscribe(),
@@ -131,7 +143,7 @@ impl StepContext {
                 }
                 Err(RouteFailure::Budget(refusal)) => self.ask_for_money(&refusal).await?,
                 Err(RouteFailure::Cancelled) => return Err(StepFailure::cancelled()),
-                Err(RouteFailure::Failed(error, class)) if class.may_pass() => return Err(StepFailure::transient(error)),
+                Err(RouteFailure::Failed(error, class)) if may_pass(class) => return Err(StepFailure::transient(error)),
                 Err(RouteFailure::Failed(error, _)) => return Err(StepFailure::permanent(error)),
             }
         }
@@ -139,8 +151,9 @@ impl StepContext {
 
     fn scope(&self) -> CallScope {
         let live = *self.live.borrow();
-        let today = self.config.day(self.shared.services.clock.now());
-        let waived = live.daily_limits_waived_at.is_some_and(|at| self.config.day(at) == today);
+        let zone = self.config.time_zone();
+        let today = self.shared.services.clock.now().day(&zone);
+        let waived = live.daily_limits_waived_at.is_some_and(|at| at.day(&zone) == today);
         CallScope {
             run: self.run.clone(),
             step: self.order.step.clone(),
@@ -168,7 +181,7 @@ impl StepContext {
     }
 
     async fn usage_event(&self, provider: String, model: String, usage: Usage, cost: Money) -> RunEvent {
-        let total = self.shared.services.store.run_totals(&self.run).await.map(|totals| totals.cost).unwrap_or_default();
+        let total = self.shared.services.store.ledger().run_totals(&self.run).await.map(|totals| totals.cost).unwrap_or_default();
         RunEvent::Usage {
             step_id: self.order.step.clone(),
             provider,
@@ -185,7 +198,7 @@ impl StepContext {
     /// Opens the budget gate and waits; returns when a person raised the limit.
     pub async fn ask_for_money(&self, refusal: &BudgetRefusal) -> Result<(), StepFailure> {
         let ask = BudgetAsk {
-            scope: refusal.scope.to_string(),
+            scope: scope_name(&refusal.scope),
             limit: refusal.limit,
             spent: refusal.spent.plus(refusal.reserved),
             needed: refusal.needed,
@@ -232,7 +245,7 @@ impl StepContext {
 
     /// What this run may still spend, as its own limit says; none without a limit.
     pub async fn remaining(&self) -> Result<Option<Money>> {
-        let totals = self.shared.services.store.run_totals(&self.run).await?;
+        let totals = self.shared.services.store.ledger().run_totals(&self.run).await?;
         let limit = self.live.borrow().max_cost;
         Ok(limit.map(|limit| limit.minus(totals.cost.plus(totals.reserved))))
     }
@@ -258,26 +271,39 @@ impl StepContext {
         self.shared.services.store.put_blob(text.as_bytes().to_vec()).await
     }
 
-    /// The working directory of this step, set to `order.files`; the same one each time.
-    pub async fn slot(&self) -> Result<Slot> {
+    /// The working directory of this step, set to `order.files` when it is first asked for.
+    pub async fn working_directory(&self) -> Result<WorkingDirectory> {
         let mut slot = self.slot.lock().await;
-        if let Some(slot) = &*slot {
-            return Ok(slot.clone());
-        }
-        let note = SlotNote { run: self.run.clone(), step: self.order.step.clone(), fence: self.fence, owner: self.shared.owner.clone() };
-        let acquired = self.shared.services.workspaces.acquire(&self.repository, &self.order.files, &note).await?;
-        Ok(slot.insert(acquired).clone())
+        let slot = self.acquired(&mut slot).await?;
+        Ok(WorkingDirectory { root: slot.root.clone(), folder: slot.folder.clone(), git_dir: slot.git_dir() })
     }
 
-    /// The files in the slot as they are now, as a commit on top of `order.files`.
-    pub async fn collect(&self) -> Result<crate::workspace::Collected> {
-        let slot = self.slot().await?;
-        self.shared.services.workspaces.collect(&self.repository, &slot, &self.order.files).await
+    async fn acquired<'a>(&self, slot: &'a mut Option<Slot>) -> Result<&'a mut Slot> {
+        if slot.is_none() {
+            let note = SlotNote { run: self.run.clone(), step: self.order.step.clone(), fence: self.fence, trust: None };
+            *slot = Some(self.shared.services.workspaces.acquire(&self.repository, &self.order.files, &note).await?);
+        }
+        slot.as_mut().ok_or_else(|| Error::internal("a slot vanished while it was acquired"))
+    }
+
+    /// The files in the working directory as they are now, as a commit on top of `order.files`.
+    pub async fn collect(&self) -> Result<Collected> {
+        let mut slot = self.slot.lock().await;
+        let slot = self.acquired(&mut slot).await?;
+        self.shared.services.workspaces.collect(&self.repository, slot, &self.order.files).await
+    }
+
+    /// Puts these files into the working directory.
+    pub async fn put_files(&self, files: &CommitId) -> Result<()> {
+        let mut slot = self.slot.lock().await;
+        let slot = self.acquired(&mut slot).await?;
+        self.shared.services.workspaces.reset(&self.repository, slot, files).await
     }
 
     /// Makes files and transcript durable together; a later attempt begins from here.
     pub async fn checkpoint(&self, transcript: Vec<u8>, note: &str) -> Result<()> {
-        let files = if self.slot.lock().await.is_some() { Some(self.collect().await?.commit) } else { None };
+        let has_slot = self.slot.lock().await.is_some();
+        let files = if has_slot { Some(self.collect().await?.commit) } else { None };
         let store = &self.shared.services.store;
         let transcript = store.put_blob(transcript).await?;
         store.save_checkpoint(&self.run, &self.order.step, self.fence, files, transcript, format!("{}\n{note}", self.checkpoint_round()), self.shared.services.clock.now()).await
@@ -293,8 +319,7 @@ impl StepContext {
             return Ok(None);
         }
         if let Some(files) = &checkpoint.files {
-            let slot = self.slot().await?;
-            self.shared.services.workspaces.reset(&self.repository, &slot, files).await?;
+            self.put_files(files).await?;
         }
         let transcript = store.blob(&checkpoint.transcript).await?;
         Ok(Some(ResumePoint { files: checkpoint.files, transcript, note: note.to_owned() }))
@@ -308,6 +333,20 @@ impl StepContext {
         if let Some(slot) = self.slot.lock().await.take() {
             self.shared.services.workspaces.release(slot).await;
         }
+    }
+}
+
+fn may_pass(class: FailureClass) -> bool {
+    matches!(class, FailureClass::Throttled { .. } | FailureClass::Transient | FailureClass::Truncated)
+}
+
+/// As on the wire: `run`, `repositoryDay`, `userDay`, `providerDay:<id>`.
+fn scope_name(scope: &BudgetScope) -> String {
+    match scope {
+        BudgetScope::Run => "run".to_owned(),
+        BudgetScope::RepositoryDay => "repositoryDay".to_owned(),
+        BudgetScope::UserDay => "userDay".to_owned(),
+        BudgetScope::ProviderDay(id) => format!("providerDay:{id}"),
     }
 }
 

@@ -101,7 +101,7 @@ impl Engine {
             if let Some(handle) = locked(&shared.actors).get(run) {
                 handle.wake();
             }
-            if let Some(text) = shared.services.store.signal_outcome(&id).await? {
+            if let Some(text) = shared.services.store.signal_outcome(id).await? {
                 return match serde_json::from_str(&text) {
                     Ok(Outcome::Accepted) => Ok(()),
                     Ok(Outcome::Rejected(error)) => Err(error),

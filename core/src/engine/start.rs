@@ -53,7 +53,7 @@ impl Engine {
     pub async fn start(&self, request: StartRequest) -> Result<Started> {
         self.shared.services.store.writable()?;
         let loaded = self.configuration(&request.repository).await?;
-        let config = loaded.config.clone();
+        let config = loaded.loaded.config.clone();
         let mut request = request;
         tidy(&mut request, &config)?;
         let steps = match &request.single {
@@ -135,15 +135,15 @@ fn tidy(request: &mut StartRequest, config: &Config) -> Result<()> {
         request.task.explicit_id = false;
     }
     if request.options.max_cost.is_none() {
-        request.options.max_cost = config.per_execution();
-    } else if let (Some(asked), Some(limit)) = (request.options.max_cost, config.per_execution_ceiling()) {
+        request.options.max_cost = config.limits.per_execution;
+    } else if let (Some(asked), Some(limit)) = (request.options.max_cost, config.limits.per_execution) {
         request.options.max_cost = Some(asked.min(limit));
     }
     if request.single.is_some() || request.options.pipeline == "plan" {
         request.options.apply = ApplyMode::None;
     }
     if request.task.tests.is_empty() {
-        request.task.tests = config.tests();
+        request.task.tests.clone_from(&config.tests);
     }
     Ok(())
 }
@@ -175,8 +175,8 @@ fn freeze(request: &StartRequest, config: &Config, steps: Vec<StepSpec>) -> Resu
         task: request.task.clone(),
         options: RunOptions { apply: if plans_only { ApplyMode::None } else { request.options.apply }, ..request.options.clone() },
         steps,
-        plan_gate: policy(config.asks_for_plan()),
-        patch_gate: policy(config.asks_for_patch()),
+        plan_gate: policy(config.approvals.plan),
+        patch_gate: policy(config.approvals.patch),
         rounds_max: ROUNDS_MAX,
         attempts_max: ATTEMPTS_MAX,
         retry_initial_ms: RETRY_INITIAL_MS,
@@ -184,7 +184,7 @@ fn freeze(request: &StartRequest, config: &Config, steps: Vec<StepSpec>) -> Resu
         buffers,
         request: single,
         config: config_blob,
-        demo: config.is_demo(),
+        demo: config.demo_only,
     };
     Ok((Machine::new(spec), blobs))
 }

@@ -216,7 +216,7 @@ impl Engine {
     }
 
     async fn summary_of(&self, row: &RunRow) -> Result<PipelineSummary> {
-        let totals = self.shared.services.store.run_totals(&row.id).await?;
+        let totals = self.shared.services.store.ledger().run_totals(&row.id).await?;
         Ok(summary(row, &row.machine()?, &totals, self.shared.services.clock.now()))
     }
 
@@ -224,7 +224,7 @@ impl Engine {
     pub async fn detail(&self, run: &PipelineId) -> Result<PipelineDetail> {
         let row = self.row(run).await?;
         let machine = row.machine()?;
-        let by_step = self.shared.services.store.step_totals(run).await?;
+        let by_step = self.shared.services.store.ledger().step_totals(run).await?;
         let patch = self.patch(&machine).await?.map(|patch| patch.to_unified());
         let outputs = || machine.steps.iter().filter_map(|step| step.output.as_ref());
         Ok(PipelineDetail {

@@ -59,7 +59,7 @@ impl Seen {
             if known.is_some_and(|(updated, _)| updated == row.updated_at) {
                 continue;
             }
-            let events = store.events(&row.id, after, usize::MAX >> 1).await?;
+            let events = store.events(&row.id, after, crate::store::ROWS_MAX).await?;
             let last = events.last().map_or(after, |event| event.seq);
             self.updated.insert(row.id.clone(), (row.updated_at, last));
             if first || ours {

@@ -15,12 +15,16 @@ const COMPONENT_BYTES_MAX: usize = 255;
 
 /// What has to happen before a change of a file is applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "verdict", content = "verdictReason")]
+#[serde(rename_all = "camelCase", tag = "verdict")]
 pub enum Verdict {
     /// Nothing special.
     Allow,
     /// A person must say yes to this file by name.
-    Ask(String),
+    Ask {
+        /// Why, for that person.
+        #[serde(rename = "verdictReason")]
+        reason: String,
+    },
 }
 
 /// Folders whose files are executed by tools without being asked; lower case.
@@ -178,14 +182,14 @@ fn is_device_name(part: &str) -> bool {
 /// relative to the top; empty for the top itself.
 pub fn verdict(path: &str, opened: &str) -> Verdict {
     if let Some(why) = executed_because(path) {
-        return Verdict::Ask(format!("{path}: {why}"));
+        return Verdict::Ask { reason: format!("{path}: {why}") };
     }
     let inside = opened.is_empty() || path.strip_prefix(opened).is_some_and(|rest| rest.starts_with('/'));
     if !inside {
-        return Verdict::Ask("outside the opened folder".to_owned());
+        return Verdict::Ask { reason: "outside the opened folder".to_owned() };
     }
     if path.chars().any(is_deceptive) {
-        return Verdict::Ask("its name holds characters that are not shown".to_owned());
+        return Verdict::Ask { reason: "its name holds characters that are not shown".to_owned() };
     }
     Verdict::Allow
 }
@@ -252,7 +256,7 @@ mod tests {
             ".GitHub/Workflows/x.yml", ".gitattributes", "x/.gitmodules", "Jenkinsfile", "a.code-workspace", ".claude/settings.json",
             ".envrc", ".husky/pre-commit", ".vscode./tasks.json",
         ] {
-            assert!(matches!(verdict(path, ""), Verdict::Ask(_)), "{path}");
+            assert!(matches!(verdict(path, ""), Verdict::Ask { .. }), "{path}");
         }
         for path in ["src/vscode.rs", ".github/README.md", "Makefile", "package.json", "docs/.gitignore"] {
             assert_eq!(verdict(path, ""), Verdict::Allow, "{path}");
@@ -263,7 +267,7 @@ mod tests {
     fn a_file_outside_the_opened_folder_needs_a_yes() {
         assert_eq!(verdict("web/app.ts", "web"), Verdict::Allow);
         for path in ["api/x.rs", "webx/app.ts", "web"] {
-            assert_eq!(verdict(path, "web"), Verdict::Ask("outside the opened folder".into()));
+            assert_eq!(verdict(path, "web"), Verdict::Ask { reason: "outside the opened folder".into() });
         }
     }
 }

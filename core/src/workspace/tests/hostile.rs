@@ -91,6 +91,8 @@ async fn hooks_monitors_filters_and_drivers_of_the_users_repository_do_not_run()
 
     assert!(!mark.exists());
     assert_eq!(world.user_git(), before);
+    world.try_git(&world.project(), &["status"]);
+    assert!(mark.exists(), "the trap works: plain git springs it");
 }
 
 #[tokio::test]
@@ -112,10 +114,13 @@ async fn a_swapped_git_file_and_an_evil_git_directory_of_the_agent_are_not_follo
     std::fs::create_dir(&evil).unwrap();
     world.try_git(&evil, &["init", "-q", "--bare", "."]);
     world.try_git(&evil, &["config", "core.fsmonitor", &program]);
+    world.try_git(&evil, &["config", "core.bare", "false"]);
     write(&slot.root.join(".git"), format!("gitdir: {}\n", evil.display()).as_bytes());
     write(&slot.root.join(".gitattributes"), b"* filter=evil\n");
     write(&slot.root.join("a.txt"), b"agent\n");
-    let _ = std::fs::remove_file(&mark);
+    world.try_git(&slot.root, &["status"]);
+    assert!(mark.exists(), "the trap works: plain git springs it");
+    std::fs::remove_file(&mark).unwrap();
 
     let collected = world.workspaces.collect(&repository, &slot, &snapshot.commit).await.unwrap();
     assert!(!mark.exists());

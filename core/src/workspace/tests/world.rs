@@ -140,6 +140,13 @@ pub(super) fn fingerprint(folder: &Path) -> BTreeMap<PathBuf, String> {
     found
 }
 
+/// The user's or an agent's files without `.git`, by relative path.
+pub(super) fn files_of(folder: &Path) -> BTreeMap<PathBuf, String> {
+    let relative = |path: PathBuf| path.strip_prefix(folder).unwrap().to_owned();
+    let found = fingerprint(folder).into_iter().map(|(path, content)| (relative(path), content));
+    found.filter(|(path, content)| !path.starts_with(".git") && !content.ends_with("folder")).collect()
+}
+
 #[expect(clippy::disallowed_methods, reason = "tests use the git of the machine")]
 pub(super) fn search_path() -> std::ffi::OsString {
     std::env::var_os("PATH").unwrap()

@@ -1,0 +1,108 @@
+//! From a run's frozen configuration to a router; runs with the same configuration share one, so that
+//! they share its breakers and rates.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Shared, locked};
+use crate::config::{CapScope, Config, ProviderKind as Kind, Readiness};
+use crate::money::Money;
+use crate::provider::{ModelSettings, Price, Provider, ProviderKind, ProviderSettings};
+use crate::router::{Candidate, ProviderLimits, RetrySettings, Router, RouterSettings};
+
+/// Routers that are remembered; more configurations than this at once are rare.
+const ROUTERS_MAX: usize = 32;
+
+/// The router for this configuration.
+pub(super) fn router(shared: &Arc<Shared>, config: &Config) -> Arc<Router> {
+    let key = config.hash();
+    if let Some(router) = locked(&shared.routers).get(&key) {
+        return Arc::clone(router);
+    }
+    let services = &shared.services;
+    let providers = config
+        .providers
+        .iter()
+        .filter_map(|(id, provider)| Some((id.clone(), build(shared, config, id, provider.kind)?)))
+        .collect();
+    let limits = Arc::new(services.store.ledger());
+    let router = Arc::new(Router::new(settings(config), providers, limits, Arc::clone(&services.clock)));
+    let mut routers = locked(&shared.routers);
+    if routers.len() >= ROUTERS_MAX {
+        routers.clear();
+    }
+    routers.insert(key, Arc::clone(&router));
+    router
+}
+
+fn build(shared: &Arc<Shared>, config: &Config, id: &str, kind: Kind) -> Option<Arc<dyn Provider>> {
+    let provider = config.providers.get(id)?;
+    if provider.readiness != Readiness::Ready {
+        return None;
+    }
+    let wire = match kind {
+        Kind::Anthropic => ProviderKind::Anthropic,
+        Kind::OpenAi => ProviderKind::OpenAi,
+        Kind::OpenAiCompatible => ProviderKind::OpenAiCompatible,
+        Kind::Demo => ProviderKind::Demo,
+        Kind::ClaudeCode | Kind::Acp => return None,
+    };
+    let mut settings = ProviderSettings::new(id, wire);
+    settings.base_url.clone_from(&provider.base_url);
+    settings.api_key = provider.api_key_env.as_ref().and_then(|name| shared.services.environment.api_key(name));
+    settings.api_key_env.clone_from(&provider.api_key_env);
+    settings.headers.clone_from(&provider.headers);
+    settings.models = provider.models.iter().map(|(name, model)| (name.clone(), model_settings(model))).collect();
+    let http = shared.http.as_ref()?;
+    crate::provider::build(&settings, http).inspect_err(|error| tracing::warn!(provider = id, %error, "a provider cannot be used")).ok()
+}
+
+fn model_settings(model: &crate::config::Model) -> ModelSettings {
+    let price = model.price.map(|price| Price {
+        input: price.input,
+        output: price.output,
+        cache_read: price.cache_read,
+        cache_write: price.cache_write,
+    });
+    let max_output = model.max_output.map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX));
+    ModelSettings { price, context_window: model.context_window, max_output, ..ModelSettings::default() }
+}
+
+fn settings(config: &Config) -> RouterSettings {
+    let smallest = |wanted: &dyn Fn(&CapScope) -> bool| config.caps.iter().filter(|cap| wanted(&cap.scope)).map(|cap| cap.limit).min();
+    let routes = config.agents.keys().map(|agent| (agent.clone(), candidates(config, agent))).collect();
+    let limits = config.providers.keys().map(|id| {
+        let rates = config.limits.per_provider.get(id).copied().unwrap_or_default();
+        let daily_budget: Option<Money> =
+            smallest(&|scope| matches!(scope, CapScope::ProviderDay(name) | CapScope::RepositoryProviderDay(name) if name == id));
+        let limits = ProviderLimits {
+            rpm: rates.rpm,
+            tpm: rates.tpm,
+            concurrency: rates.concurrency.map(|count| u32::try_from(count).unwrap_or(u32::MAX)),
+            daily_budget,
+        };
+        (id.clone(), limits)
+    });
+    RouterSettings {
+        routes,
+        limits: limits.collect::<BTreeMap<_, _>>(),
+        retry: RetrySettings {
+            max_attempts: config.retry.max_attempts,
+            initial_ms: config.retry.initial_ms,
+            max_ms: config.retry.max_ms,
+            ..RetrySettings::default()
+        },
+        repository_day: smallest(&|scope| *scope == CapScope::RepositoryDay),
+        user_day: smallest(&|scope| *scope == CapScope::UserDay),
+        zone: config.time_zone(),
+        ..RouterSettings::default()
+    }
+}
+
+fn candidates(config: &Config, agent: &crate::id::AgentId) -> Vec<Candidate> {
+    let routes = config.route(agent).into_iter();
+    routes
+        .filter(|route| route.model != crate::config::roster::CLAUDE_CODE_MODEL)
+        .map(|route| Candidate { provider: route.provider, model: route.model, reason: route.reason })
+        .collect()
+}
