@@ -11,13 +11,15 @@ use crate::money::Money;
 /// The port to the money.
 pub trait Limits: Send + Sync + std::fmt::Debug {
     /// Holds an amount under every cap, or under none. The same open hold may be asked for again.
+    /// A hold of no money is always granted, and recorded.
     fn reserve(&self, hold: Hold) -> BoxFuture<'_, Result<Grant>>;
     /// Turns a hold into what it cost. Only the first settlement counts.
     fn settle<'a>(&'a self, intent: &'a IntentId, outcome: Settlement) -> BoxFuture<'a, Result<()>>;
 }
 
 /// Money to be held for one physical send.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Hold {
     /// The send.
     pub intent: IntentId,
@@ -46,7 +48,8 @@ pub struct Hold {
 }
 
 /// A limit on one scope.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Cap {
     /// What is counted.
     pub scope: BudgetScope,
@@ -69,7 +72,8 @@ pub enum BudgetScope {
 }
 
 /// Answer to a reservation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Grant {
     /// The money is held.
     Granted,
@@ -94,7 +98,8 @@ pub struct BudgetRefusal {
 }
 
 /// What a send came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Settlement {
     /// What it cost.
     pub cost: Money,
