@@ -6,14 +6,18 @@
 
 mod actor;
 mod admission;
+mod adoption;
 mod configuration;
 mod context;
 mod effects;
+mod gates;
 mod pipelines;
 mod routing;
 mod signal;
 mod start;
+mod status;
 mod view;
+mod wait;
 mod watch;
 
 use std::collections::HashMap;
@@ -27,6 +31,8 @@ use tokio_util::sync::CancellationToken;
 pub use configuration::{ClientSettings, Configurations, Configured};
 pub use context::{ModelAnswer, ResumePoint, StepContext, WorkingDirectory};
 pub use signal::{Orphan, Signal};
+pub use status::{BudgetView, DayView, ProviderView};
+pub use wait::{Until, Waited};
 pub use start::{Started, StartRequest};
 pub use view::{
     ErrorView, MetricsView, PipelineDetail, PipelineSummary, StepView, TaskView, file_uri,

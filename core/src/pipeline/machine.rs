@@ -267,7 +267,8 @@ impl Machine {
         self.open(gate, effects);
     }
 
-    fn find_gate(&self, approval: Option<ApprovalId>, kind: Option<GateKind>) -> Result<ApprovalId> {
+    /// The open gate that an answer means: the one with this id, or the only one (of this kind).
+    pub(crate) fn find_gate(&self, approval: Option<ApprovalId>, kind: Option<GateKind>) -> Result<ApprovalId> {
         if let Some(id) = approval {
             return match self.open_gates().find(|gate| gate.id == id) {
                 Some(gate) if kind.is_none_or(|kind| kind == gate.kind) => Ok(id),

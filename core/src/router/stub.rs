@@ -41,3 +41,20 @@ impl Router {
     /// Settle.
     pub async fn settle(&self, _intent: &IntentId, _settlement: Settlement) -> Result<()> { Ok(()) }
 }
+
+/// Provider.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProviderStatus { pub id: String, pub kind: String, pub health: String, pub reason: Option<String>, pub circuit: String, pub rpm: RateStatus, pub tpm: RateStatus, pub models: Vec<String> }
+/// Rate.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct RateStatus { pub limit: Option<u64>, pub used: u64 }
+/// Check.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckReport { pub id: String, pub ok: bool, pub code: Option<String>, pub message: String, pub hint: Option<String>, pub latency_ms: u64 }
+impl Router {
+    /// Status.
+    pub fn status(&self) -> Vec<ProviderStatus> { Vec::new() }
+    /// Check.
+    pub async fn check(&self, _only: Option<&str>, _owner: &OwnerId, _repository: &RepositoryId, _cancel: &CancellationToken) -> Vec<CheckReport> { Vec::new() }
+}
