@@ -1,6 +1,7 @@
 //! Scenarios with real git repositories in temporary directories.
 
 mod hostile;
+mod patches;
 mod repositories;
 mod slots;
 mod snapshots;
