@@ -248,7 +248,7 @@ fn clean(file: &FileChange, current: &str) -> BTreeSet<HunkId> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 8000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_line_that_the_user_typed_is_kept(base in base_lines(), theirs in edits("t"), mine in edits("m"),
