@@ -11,11 +11,13 @@ mod collect;
 mod files;
 pub mod git;
 mod lines;
+mod merge;
 mod overlay;
 pub mod patch;
 mod paths;
 mod pool;
 mod repository;
+pub mod review;
 mod scan;
 mod secrets;
 mod slot;
@@ -36,6 +38,7 @@ pub use patch::{Change, FileChange, FileMode, Hunk, HunkKind, Patch};
 pub use paths::{Verdict, check_path, is_dot_git, verdict};
 pub use pool::{KeptSlot, SlotUsage, Swept};
 pub use repository::Repository;
+pub use review::{Conflict, HunkState, Placed, Replacement, Take};
 pub use scan::Refusal;
 pub use slot::{Slot, SlotNote};
 pub use snapshot::{Buffer, Snapshot};
@@ -74,15 +77,25 @@ impl Workspaces {
     pub async fn open(places: Places, search_path: OsString) -> Result<Self> {
         files::private_dir(&places.state)?;
         files::private_dir(&places.cache)?;
-        let places = Places { state: canonical(&places.state)?, cache: canonical(&places.cache)?, ..places };
+        let places = Places {
+            state: canonical(&places.state)?,
+            cache: canonical(&places.cache)?,
+            ..places
+        };
         let neutral = places.state.join("neutral");
         files::private_dir(&neutral)?;
         let git = Git::find(&search_path, places.user.clone(), neutral).await?;
         let scratch = places.state.join("scratch").join(random_hex(SCRATCH_NAME_BYTES)?);
         files::private_dir(&scratch)?;
         let life = files::open_lock(&scratch.join("lock"))?;
-        life.try_lock().map_err(|error| Error::internal(format!("a fresh scratch directory is locked: {error}")))?;
-        Ok(Self { places, git, scratch, _life: life })
+        life.try_lock()
+            .map_err(|error| Error::internal(format!("a fresh scratch directory is locked: {error}")))?;
+        Ok(Self {
+            places,
+            git,
+            scratch,
+            _life: life,
+        })
     }
 
     /// The git program that is used.
@@ -104,11 +117,28 @@ impl Workspaces {
     }
 
     /// The bytes of a file in a commit of ours; `None` when it is not there.
-    pub async fn file_at(&self, repository: &Repository, commit: &CommitId, path: &str) -> Result<Option<Vec<u8>>> {
+    pub async fn file_at(
+        &self,
+        repository: &Repository,
+        commit: &CommitId,
+        path: &str,
+    ) -> Result<Option<Vec<u8>>> {
         check_path(path)?;
         let vault = self.vault(repository).await?;
-        let Some(entry) = vault.entry_at(commit.as_str(), path).await? else { return Ok(None) };
-        Ok(vault.blobs(&[entry.object], FILE_BYTES_MAX).await?.pop().flatten())
+        let Some(entry) = vault.entry_at(commit.as_str(), path).await? else {
+            return Ok(None);
+        };
+        Ok(vault
+            .blobs(&[entry.object], FILE_BYTES_MAX)
+            .await?
+            .pop()
+            .flatten())
+    }
+
+    /// What changed from one commit of ours to another.
+    pub async fn patch(&self, repository: &Repository, base: &CommitId, result: &CommitId) -> Result<Patch> {
+        let vault = self.vault(repository).await?;
+        patch::between(&self.git, repository, &vault, base, result).await
     }
 
     /// What changed from one commit of ours to another.

@@ -58,9 +58,17 @@ pub(crate) enum Existing {
 impl Root {
     /// Opens the root.
     pub fn open(path: &Path) -> Result<Self> {
-        let fd = rustix::fs::openat(CWD, path, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY, Mode::empty())
-            .map_err(|error| Error::io(format!("opening {}", path.display()), &error.into()))?;
-        Ok(Self { fd, path: path.to_owned() })
+        let fd = rustix::fs::openat(
+            CWD,
+            path,
+            OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY,
+            Mode::empty(),
+        )
+        .map_err(|error| Error::io(format!("opening {}", path.display()), &error.into()))?;
+        Ok(Self {
+            fd,
+            path: path.to_owned(),
+        })
     }
 
     /// The directory itself.
@@ -168,10 +176,18 @@ impl Root {
     fn open_regular(&self, relative: &str, links: Links) -> Result<File> {
         check_path(relative)?;
         // NONBLOCK: a pipe put there meanwhile must not hold us up
-        let fd = self.open_at(relative, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, links)?;
+        let fd = self.open_at(
+            relative,
+            OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
+            links,
+        )?;
         let found = rustix::fs::fstat(&fd).map_err(|error| failed(relative, error))?;
         if !is_regular(&found) {
-            return Err(Error::new(Kind::Conflict, "notAFile", format!("{relative} is not a regular file")));
+            return Err(Error::new(
+                Kind::Conflict,
+                "notAFile",
+                format!("{relative} is not a regular file"),
+            ));
         }
         Ok(File::from(fd))
     }
@@ -182,7 +198,11 @@ impl Root {
         {
             use rustix::fs::ResolveFlags;
             let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-            let resolve = if links == Links::Never { resolve | ResolveFlags::NO_SYMLINKS } else { resolve };
+            let resolve = if links == Links::Never {
+                resolve | ResolveFlags::NO_SYMLINKS
+            } else {
+                resolve
+            };
             let mut opened = rustix::fs::openat2(&self.fd, relative, flags, Mode::empty(), resolve);
             for _ in 0..OPEN_TRIES {
                 if !matches!(opened, Err(Errno::AGAIN)) {
@@ -203,7 +223,8 @@ impl Root {
     /// Without `openat2`: each component is opened by itself and no link is followed.
     fn open_step_by_step(&self, relative: &str, flags: OFlags, _links: Links) -> Result<OwnedFd> {
         let (parent, name) = self.parent_step_by_step(relative, Parents::MustExist)?;
-        rustix::fs::openat(&parent, name, flags | OFlags::NOFOLLOW, Mode::empty()).map_err(|error| failed(relative, error))
+        rustix::fs::openat(&parent, name, flags | OFlags::NOFOLLOW, Mode::empty())
+            .map_err(|error| failed(relative, error))
     }
 
     /// The folder that holds the path, and the name in it; no link is followed on the way.
@@ -214,7 +235,9 @@ impl Root {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY;
         match self.open_at(folder, flags, Links::Never) {
             Ok(fd) => Ok((fd, name)),
-            Err(error) if error.code == "noSuchFile" && parents == Parents::Make => self.parent_step_by_step(relative, parents),
+            Err(error) if error.code == "noSuchFile" && parents == Parents::Make => {
+                self.parent_step_by_step(relative, parents)
+            }
             Err(error) => Err(error),
         }
     }
@@ -268,7 +291,11 @@ fn read_limited(file: File, relative: &str, bytes_max: u64) -> Result<Vec<u8>> {
         .read_to_end(&mut bytes)
         .map_err(|error| Error::io(format!("reading {relative}"), &error))?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
-        return Err(Error::new(Kind::Conflict, "fileTooLarge", format!("{relative} is larger than {bytes_max} bytes")));
+        return Err(Error::new(
+            Kind::Conflict,
+            "fileTooLarge",
+            format!("{relative} is larger than {bytes_max} bytes"),
+        ));
     }
     Ok(bytes)
 }
@@ -280,9 +307,18 @@ fn write_temporary(parent: &OwnedFd, name: &str, with: Replacement<'_>) -> std::
             rustix::fs::symlinkat(Path::new(&target), parent, name)?;
         }
         Replacement::File(bytes, executable) => {
-            let mode = if executable == Executable::Yes { 0o777 } else { 0o666 };
+            let mode = if executable == Executable::Yes {
+                0o777
+            } else {
+                0o666
+            };
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let mut file = File::from(rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(mode))?);
+            let mut file = File::from(rustix::fs::openat(
+                parent,
+                name,
+                flags,
+                Mode::from_raw_mode(mode),
+            )?);
             file.write_all(bytes)?;
             file.sync_all()?;
         }
@@ -293,9 +329,11 @@ fn write_temporary(parent: &OwnedFd, name: &str, with: Replacement<'_>) -> std::
 fn failed(relative: &str, error: Errno) -> Error {
     match error {
         Errno::NOENT => Error::new(Kind::Io, "noSuchFile", format!("{relative} does not exist")),
-        Errno::XDEV | Errno::LOOP | Errno::MLINK | Errno::NOTDIR => {
-            Error::new(Kind::Conflict, "refusedPath", format!("the path {relative:?} is refused: a link or a file stands in its way"))
-        }
+        Errno::XDEV | Errno::LOOP | Errno::MLINK | Errno::NOTDIR => Error::new(
+            Kind::Conflict,
+            "refusedPath",
+            format!("the path {relative:?} is refused: a link or a file stands in its way"),
+        ),
         other => Error::io(relative, &other.into()),
     }
 }
@@ -316,7 +354,9 @@ mod tests {
     #[test]
     fn a_link_out_of_the_root_is_never_followed() {
         let (place, root) = place();
-        let link = |target: &str, name: &str| std::os::unix::fs::symlink(target, place.path().join("root").join(name)).unwrap();
+        let link = |target: &str, name: &str| {
+            std::os::unix::fs::symlink(target, place.path().join("root").join(name)).unwrap()
+        };
         link("../secret", "relative");
         link(place.path().join("secret").to_str().unwrap(), "absolute");
         link("..", "up");
@@ -326,7 +366,10 @@ mod tests {
         }
         assert!(root.write("up/secret", b"x").is_err());
         root.write("absolute", b"x").unwrap();
-        assert_eq!(std::fs::read_to_string(place.path().join("secret")).unwrap(), "outside");
+        assert_eq!(
+            std::fs::read_to_string(place.path().join("secret")).unwrap(),
+            "outside"
+        );
         assert!(!place.path().join("root/absolute").is_symlink());
     }
 
@@ -356,14 +399,23 @@ mod tests {
         root.write("a/b/c", b"new").unwrap();
         assert!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o100 != 0);
         assert_eq!(std::fs::read(place.path().join("root/a/b/c")).unwrap(), b"new");
-        assert_eq!(std::fs::read_dir(place.path().join("root/a/b")).unwrap().count(), 1);
+        assert_eq!(
+            std::fs::read_dir(place.path().join("root/a/b")).unwrap().count(),
+            1
+        );
     }
 
     #[test]
     fn step_by_step_opening_refuses_links_too() {
         let (place, root) = place();
         std::os::unix::fs::symlink("..", place.path().join("root/up")).unwrap();
-        assert!(root.open_step_by_step("up/secret", OFlags::RDONLY, Links::Inside).is_err());
-        assert!(root.open_step_by_step("sub/file", OFlags::RDONLY, Links::Inside).is_ok());
+        assert!(
+            root.open_step_by_step("up/secret", OFlags::RDONLY, Links::Inside)
+                .is_err()
+        );
+        assert!(
+            root.open_step_by_step("sub/file", OFlags::RDONLY, Links::Inside)
+                .is_ok()
+        );
     }
 }

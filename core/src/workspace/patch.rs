@@ -170,7 +170,9 @@ pub enum HunkKind {
 impl Patch {
     /// The hunk of this id, and its file.
     pub fn hunk(&self, id: &HunkId) -> Option<(&FileChange, &Hunk)> {
-        self.files.iter().find_map(|file| Some((file, file.hunks.iter().find(|hunk| hunk.id == *id)?)))
+        self.files
+            .iter()
+            .find_map(|file| Some((file, file.hunks.iter().find(|hunk| hunk.id == *id)?)))
     }
 
     /// The change of this path.
@@ -203,14 +205,26 @@ pub(crate) async fn between(
     let (visible_base, _) = vault.visible(base).await?;
     let (visible_result, _) = vault.visible(result).await?;
     let printed = vault
-        .reading(["diff-tree", "-r", "-z", "--raw", "--no-abbrev", "-M", RENAME_CANDIDATES_MAX])
+        .reading([
+            "diff-tree",
+            "-r",
+            "-z",
+            "--raw",
+            "--no-abbrev",
+            "-M",
+            RENAME_CANDIDATES_MAX,
+        ])
         .args([visible_base.as_str(), visible_result.as_str()])
         .whole_tree()
         .bytes()
         .await?;
     tracing::debug!(git = git.version(), %base, %result, "comparing");
     let raws = parse_raw(&printed)?;
-    let ids: Vec<String> = raws.iter().flat_map(|raw| [raw.old_blob.clone(), raw.blob.clone()]).flatten().collect();
+    let ids: Vec<String> = raws
+        .iter()
+        .flat_map(|raw| [raw.old_blob.clone(), raw.blob.clone()])
+        .flatten()
+        .collect();
     let contents = vault.blobs(&ids, TEXT_BYTES_MAX).await?;
     let contents: BTreeMap<String, Option<Vec<u8>>> = ids.into_iter().zip(contents).collect();
     let read = |blob: Option<&String>| blob.and_then(|blob| contents.get(blob)).cloned().flatten();
@@ -227,7 +241,11 @@ pub(crate) async fn between(
             files.push(file_change(raw, old, new, repository));
         }
     }
-    Ok(Patch { base: base.clone(), result: result.clone(), files })
+    Ok(Patch {
+        base: base.clone(),
+        result: result.clone(),
+        files,
+    })
 }
 
 /// A file that becomes a link, or the other way round, goes and comes.
@@ -242,14 +260,27 @@ fn split_type_change(raw: Raw) -> (Raw, Raw) {
         old_path: None,
         path: raw.path.clone(),
     };
-    (gone, Raw { old_mode: None, old_blob: None, status: 'A', ..raw })
+    (
+        gone,
+        Raw {
+            old_mode: None,
+            old_blob: None,
+            status: 'A',
+            ..raw
+        },
+    )
 }
 
 fn parse_raw(printed: &[u8]) -> Result<Vec<Raw>> {
     let odd = || Error::internal("git diff-tree answered something unexpected");
     let text = |bytes: &[u8]| {
-        String::from_utf8(bytes.to_vec())
-            .map_err(|_| Error::new(Kind::Git, "unsupportedPath", "a changed file has a name that is not UTF-8"))
+        String::from_utf8(bytes.to_vec()).map_err(|_| {
+            Error::new(
+                Kind::Git,
+                "unsupportedPath",
+                "a changed file has a name that is not UTF-8",
+            )
+        })
     };
     let mut fields = printed.split(|byte| *byte == 0).filter(|field| !field.is_empty());
     let mut raws = Vec::new();
@@ -265,7 +296,11 @@ fn parse_raw(printed: &[u8]) -> Result<Vec<Raw>> {
             _ => (None, first),
         };
         if old_mode == "160000" || mode == "160000" {
-            return Err(Error::new(Kind::Conflict, "refusedPath", format!("{path} is a submodule, which agents cannot change")));
+            return Err(Error::new(
+                Kind::Conflict,
+                "refusedPath",
+                format!("{path} is a submodule, which agents cannot change"),
+            ));
         }
         let present = |blob: &str| blob.bytes().any(|byte| byte != b'0').then(|| blob.to_owned());
         raws.push(Raw {
@@ -290,7 +325,8 @@ fn file_change(raw: Raw, old: Option<Vec<u8>>, new: Option<Vec<u8>>, repository:
         _ => Change::Modified,
     };
     let (base_text, result_text) = (as_text(old.as_deref()), as_text(new.as_deref()));
-    let binary = (raw.old_blob.is_some() && base_text.is_none()) || (raw.blob.is_some() && result_text.is_none());
+    let binary =
+        (raw.old_blob.is_some() && base_text.is_none()) || (raw.blob.is_some() && result_text.is_none());
     let same_content = raw.old_blob == raw.blob;
     let mut file = FileChange {
         verdict: file_verdict(&raw, result_text.as_deref(), &repository.folder_path),
@@ -311,7 +347,9 @@ fn file_change(raw: Raw, old: Option<Vec<u8>>, new: Option<Vec<u8>>, repository:
         hunks: Vec::new(),
     };
     if binary && !same_content {
-        file.binary_patch = new.filter(|bytes| bytes.len() <= BINARY_BYTES_MAX).map(|bytes| binary::literal(&bytes));
+        file.binary_patch = new
+            .filter(|bytes| bytes.len() <= BINARY_BYTES_MAX)
+            .map(|bytes| binary::literal(&bytes));
         if change == Change::Deleted {
             file.binary_patch = Some(binary::literal(&[]));
         }
@@ -325,7 +363,9 @@ fn file_change(raw: Raw, old: Option<Vec<u8>>, new: Option<Vec<u8>>, repository:
 
 fn file_verdict(raw: &Raw, result: Option<&str>, opened: &str) -> Verdict {
     if raw.mode == Some(FileMode::Symlink) && result.is_some_and(|target| leads_out(&raw.path, target)) {
-        return Verdict::Ask { reason: format!("{}: a link that leaves the repository", raw.path) };
+        return Verdict::Ask {
+            reason: format!("{}: a link that leaves the repository", raw.path),
+        };
     }
     let here = paths::verdict(&raw.path, opened);
     match (&here, &raw.old_path) {
@@ -374,7 +414,10 @@ fn count(number: usize) -> u32 {
 }
 
 fn hunks(file: &FileChange, edits: Vec<Edit>) -> Vec<Hunk> {
-    let whole = |kind: HunkKind| Part { kind, edit: whole_file(file) };
+    let whole = |kind: HunkKind| Part {
+        kind,
+        edit: whole_file(file),
+    };
     let mode_changed = file.old_mode.is_some() && file.mode.is_some() && file.old_mode != file.mode;
     let parts = match file.change {
         Change::Added => vec![whole(HunkKind::Create)],
@@ -383,9 +426,17 @@ fn hunks(file: &FileChange, edits: Vec<Edit>) -> Vec<Hunk> {
         Change::Modified if file.binary => vec![whole(HunkKind::Binary)],
         Change::Modified => {
             let text = lines::joined(edits, LINES_BETWEEN_HUNKS).into_iter();
-            let mut parts: Vec<Part> = text.map(|edit| Part { kind: HunkKind::Text, edit }).collect();
+            let mut parts: Vec<Part> = text
+                .map(|edit| Part {
+                    kind: HunkKind::Text,
+                    edit,
+                })
+                .collect();
             if mode_changed {
-                parts.push(Part { kind: HunkKind::Mode, edit: Edit { old: 0..0, new: 0..0 } });
+                parts.push(Part {
+                    kind: HunkKind::Mode,
+                    edit: Edit { old: 0..0, new: 0..0 },
+                });
             }
             parts
         }
@@ -393,7 +444,10 @@ fn hunks(file: &FileChange, edits: Vec<Edit>) -> Vec<Hunk> {
     let base = lines::split(file.base_text.as_deref().unwrap_or_default());
     let result = lines::split(file.result_text.as_deref().unwrap_or_default());
     let mut seen = HashMap::new();
-    parts.into_iter().map(|part| hunk(file, part, &base, &result, &mut seen)).collect()
+    parts
+        .into_iter()
+        .map(|part| hunk(file, part, &base, &result, &mut seen))
+        .collect()
 }
 
 struct Part {
@@ -403,10 +457,19 @@ struct Part {
 
 fn whole_file(file: &FileChange) -> Edit {
     let lines = |text: Option<&String>| text.map_or(0, |text| lines::split(text).len());
-    Edit { old: 0..lines(file.base_text.as_ref()), new: 0..lines(file.result_text.as_ref()) }
+    Edit {
+        old: 0..lines(file.base_text.as_ref()),
+        new: 0..lines(file.result_text.as_ref()),
+    }
 }
 
-fn hunk(file: &FileChange, part: Part, base: &[&str], result: &[&str], seen: &mut HashMap<blake3::Hash, u32>) -> Hunk {
+fn hunk(
+    file: &FileChange,
+    part: Part,
+    base: &[&str],
+    result: &[&str],
+    seen: &mut HashMap<blake3::Hash, u32>,
+) -> Hunk {
     let old_text = base.get(part.edit.old.clone()).unwrap_or_default().concat();
     let new_text = result.get(part.edit.new.clone()).unwrap_or_default().concat();
     let mut hasher = blake3::Hasher::new();
@@ -414,12 +477,27 @@ fn hunk(file: &FileChange, part: Part, base: &[&str], result: &[&str], seen: &mu
     // what a binary or mode hunk does is not in its texts
     let beside_text = match part.kind {
         HunkKind::Text => String::new(),
-        _ => format!("{mode} {} {}", file.old_path.as_deref().unwrap_or_default(), file.result_blob.as_deref().unwrap_or_default()),
+        _ => format!(
+            "{mode} {} {}",
+            file.old_path.as_deref().unwrap_or_default(),
+            file.result_blob.as_deref().unwrap_or_default()
+        ),
     };
-    for piece in [file.path.as_str(), kind_name(part.kind), &old_text, &new_text, &beside_text] {
-        hasher.update(&(piece.len() as u64).to_le_bytes()).update(piece.as_bytes());
+    for piece in [
+        file.path.as_str(),
+        kind_name(part.kind),
+        &old_text,
+        &new_text,
+        &beside_text,
+    ] {
+        hasher
+            .update(&(piece.len() as u64).to_le_bytes())
+            .update(piece.as_bytes());
     }
-    let occurrence = seen.entry(hasher.finalize()).and_modify(|number| *number += 1).or_insert(0);
+    let occurrence = seen
+        .entry(hasher.finalize())
+        .and_modify(|number| *number += 1)
+        .or_insert(0);
     hasher.update(&occurrence.to_le_bytes());
     let id = hasher.finalize().to_hex();
     let range = |range: Range<usize>| count(range.start)..count(range.end);
@@ -466,5 +544,10 @@ pub(crate) fn text_change(base: &str, result: &str) -> FileChange {
         folder_path: String::new(),
         object_format: "sha1".into(),
     };
-    file_change(raw, Some(base.as_bytes().to_vec()), Some(result.as_bytes().to_vec()), &repository)
+    file_change(
+        raw,
+        Some(base.as_bytes().to_vec()),
+        Some(result.as_bytes().to_vec()),
+        &repository,
+    )
 }

@@ -99,7 +99,10 @@ pub(crate) struct SlotPlace {
 
 impl SlotPlace {
     pub(crate) fn new(cache: &Path, number: u32) -> Self {
-        Self { cache: cache.to_owned(), number }
+        Self {
+            cache: cache.to_owned(),
+            number,
+        }
     }
 
     pub(crate) fn number(&self) -> u32 {
@@ -146,7 +149,9 @@ impl SlotPlace {
         match lock.try_lock() {
             Ok(()) => Ok(Some(lock)),
             Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-            Err(std::fs::TryLockError::Error(error)) => Err(Error::io(format!("locking {}", path.display()), &error)),
+            Err(std::fs::TryLockError::Error(error)) => {
+                Err(Error::io(format!("locking {}", path.display()), &error))
+            }
         }
     }
 
@@ -180,7 +185,8 @@ impl SlotPlace {
     pub(crate) fn git_file_is_ours(&self) -> bool {
         let path = self.files().join(".git");
         let expected = self.git_file();
-        std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file() && found.len() == expected.len() as u64)
+        std::fs::symlink_metadata(&path)
+            .is_ok_and(|found| found.is_file() && found.len() == expected.len() as u64)
             && std::fs::read(&path).is_ok_and(|found| found == expected)
     }
 
@@ -195,8 +201,13 @@ impl SlotPlace {
     }
 
     pub(crate) fn read_rules(&self) -> Result<Rules> {
-        files::read_json(&self.rules())?
-            .ok_or_else(|| Error::new(Kind::Git, "slotUnknown", format!("the record of slot {} is gone", self.number)))
+        files::read_json(&self.rules())?.ok_or_else(|| {
+            Error::new(
+                Kind::Git,
+                "slotUnknown",
+                format!("the record of slot {} is gone", self.number),
+            )
+        })
     }
 }
 
@@ -204,9 +215,10 @@ fn move_to_trash(path: &Path, trash: &Path) -> Result<()> {
     files::private_dir(trash)?;
     let target = trash.join(random_hex(TRASH_NAME_BYTES)?);
     match std::fs::rename(path, &target) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io(format!("moving {} into the trash", path.display()), &error))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(
+            format!("moving {} into the trash", path.display()),
+            &error,
+        )),
         _ => Ok(()),
     }
 }
@@ -261,7 +273,11 @@ impl Bench<'_> {
             && (output == BuildOutput::Keep || found.ignored.is_empty())
             && found.missing(&tracked).is_empty()
             && self.changed(&self.scratch()?).await?.is_empty();
-        Ok(if clean { Cleanliness::Clean } else { Cleanliness::Doubtful })
+        Ok(if clean {
+            Cleanliness::Clean
+        } else {
+            Cleanliness::Doubtful
+        })
     }
 
     fn sweep(&self, found: &Scan, output: BuildOutput) -> Result<()> {
@@ -289,19 +305,35 @@ impl Bench<'_> {
 
     async fn check_out(&self, text: &CommitText) -> Result<()> {
         let scratch = self.vault.scratch(&self.settings)?;
-        let call = scratch.call(["read-tree", "--reset", "-u", text.tree.as_str()], &self.place.files());
-        let call = call.index(&self.place.index()).env("GIT_ATTR_SOURCE", text.tree.as_str());
-        SLOT_FILE_SYSTEM.iter().fold(call, |call, setting| call.setting(*setting)).bytes().await?;
+        let call = scratch.call(
+            ["read-tree", "--reset", "-u", text.tree.as_str()],
+            &self.place.files(),
+        );
+        let call = call
+            .index(&self.place.index())
+            .env("GIT_ATTR_SOURCE", text.tree.as_str());
+        SLOT_FILE_SYSTEM
+            .iter()
+            .fold(call, |call, setting| call.setting(*setting))
+            .bytes()
+            .await?;
         Ok(())
     }
 
     /// What the slot's index tracks.
     pub(crate) async fn tracked(&self) -> Result<BTreeMap<Vec<u8>, Tracked>> {
         let scratch = self.scratch()?;
-        let printed = scratch.call(["ls-files", "-z", "--stage"], &scratch.tree()).bytes().await?;
+        let printed = scratch
+            .call(["ls-files", "-z", "--stage"], &scratch.tree())
+            .bytes()
+            .await?;
         let entries = printed.split(|byte| *byte == 0).filter_map(|line| {
             let tab = memchr::memchr(b'\t', line)?;
-            let kind = if line.starts_with(b"160000") { Tracked::Submodule } else { Tracked::File };
+            let kind = if line.starts_with(b"160000") {
+                Tracked::Submodule
+            } else {
+                Tracked::File
+            };
             Some((line.get(tab + 1..)?.to_vec(), kind))
         });
         Ok(entries.collect())
@@ -311,15 +343,31 @@ impl Bench<'_> {
     pub(crate) async fn scan(&self, tracked: &BTreeMap<Vec<u8>, Tracked>) -> Result<Scan> {
         let (files, tracked, rules) = (self.place.files(), tracked.clone(), self.place.read_rules()?);
         let work = move || scan(&Root::open(&files)?, &tracked, &rules);
-        tokio::task::spawn_blocking(work).await.map_err(|error| Error::internal(format!("the scan ended: {error}")))?
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|error| Error::internal(format!("the scan ended: {error}")))?
     }
 
     /// Tracked paths whose file may differ from the index.
     pub(crate) async fn changed(&self, scratch: &Scratch) -> Result<Vec<Vec<u8>>> {
-        let args = ["diff-files", "-z", "--name-only", "--no-renames", "--ignore-submodules=all"];
+        let args = [
+            "diff-files",
+            "-z",
+            "--name-only",
+            "--no-renames",
+            "--ignore-submodules=all",
+        ];
         let call = scratch.call(args, &self.place.files());
-        let printed = SLOT_FILE_SYSTEM.iter().fold(call, |call, setting| call.setting(*setting)).bytes().await?;
-        Ok(printed.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect())
+        let printed = SLOT_FILE_SYSTEM
+            .iter()
+            .fold(call, |call, setting| call.setting(*setting))
+            .bytes()
+            .await?;
+        Ok(printed
+            .split(|byte| *byte == 0)
+            .filter(|path| !path.is_empty())
+            .map(<[u8]>::to_vec)
+            .collect())
     }
 
     /// Writes the git directory anew, the `.git` file and the record of ignore rules.
@@ -337,8 +385,13 @@ impl Bench<'_> {
             let bytes = root.read_exactly(path, IGNORE_BYTES_MAX).ok()?;
             Some(String::from_utf8_lossy(&bytes).into_owned())
         };
-        let by_folder = ignore_files(&tracked).into_iter().filter_map(|(folder, path)| Some((folder, read(&path)?)));
-        Ok(Rules { general: self.settings.excludes.clone(), by_folder: by_folder.collect() })
+        let by_folder = ignore_files(&tracked)
+            .into_iter()
+            .filter_map(|(folder, path)| Some((folder, read(&path)?)));
+        Ok(Rules {
+            general: self.settings.excludes.clone(),
+            by_folder: by_folder.collect(),
+        })
     }
 
     async fn write_git_dir(&self, commit: &CommitId, rules: &Rules, text: &CommitText) -> Result<()> {
@@ -347,11 +400,17 @@ impl Bench<'_> {
         for folder in ["info", "refs/heads", "objects/info", "objects/pack"] {
             files::private_dir(&git_dir.join(folder))?;
         }
-        write_alternates(&git_dir.join("objects"), &[self.vault.objects(), &self.repository.objects()])?;
+        write_alternates(
+            &git_dir.join("objects"),
+            &[self.vault.objects(), &self.repository.objects()],
+        )?;
         let refs = self.repository.refs_as_packed(self.git).await?;
         files::write(&git_dir.join("packed-refs"), &refs)?;
         files::write(&git_dir.join("info/exclude"), rules.general.join("\n").as_bytes())?;
-        files::write(&git_dir.join("info/attributes"), self.settings.attributes.join("\n").as_bytes())?;
+        files::write(
+            &git_dir.join("info/attributes"),
+            self.settings.attributes.join("\n").as_bytes(),
+        )?;
         files::write(&git_dir.join("config"), self.slot_config().as_bytes())?;
         files::write(&git_dir.join("HEAD"), format!("{commit}\n").as_bytes())?;
         tracing::debug!(slot = self.place.number(), tree = %text.tree, "slot furnished");
@@ -360,7 +419,9 @@ impl Bench<'_> {
 
     fn slot_config(&self) -> String {
         let mut config = basic_config(self.vault.object_format());
-        config.push_str("[core]\n\thooksPath = /dev/null\n\tfsmonitor = false\n\tfilemode = true\n\tsymlinks = true\n");
+        config.push_str(
+            "[core]\n\thooksPath = /dev/null\n\tfsmonitor = false\n\tfilemode = true\n\tsymlinks = true\n",
+        );
         for setting in &self.settings.conversion {
             if let Some((key, value)) = setting.trim_start_matches("core.").split_once('=')
                 && value.bytes().all(|byte| byte.is_ascii_alphanumeric())

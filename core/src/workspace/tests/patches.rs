@@ -8,8 +8,16 @@ async fn patch_of(world: &World, change: impl FnOnce(&Slot)) -> (Repository, Pat
     let snapshot = world.snapshot(&repository).await;
     let slot = world.slot(&repository, &snapshot).await;
     change(&slot);
-    let collected = world.workspaces.collect(&repository, &slot, &snapshot.commit).await.unwrap();
-    let patch = world.workspaces.patch(&repository, &snapshot.commit, &collected.commit).await.unwrap();
+    let collected = world
+        .workspaces
+        .collect(&repository, &slot, &snapshot.commit)
+        .await
+        .unwrap();
+    let patch = world
+        .workspaces
+        .patch(&repository, &snapshot.commit, &collected.commit)
+        .await
+        .unwrap();
     (repository, patch, slot.root.clone())
 }
 
@@ -17,7 +25,10 @@ async fn patch_of(world: &World, change: impl FnOnce(&Slot)) -> (Repository, Pat
 fn apply_by_git(world: &World, patch: &Patch, slot: &std::path::Path) {
     let file = world.root().join("the.patch");
     write(&file, patch.to_unified().as_bytes());
-    let (ok, text) = world.try_git(&world.project(), &["apply", "--whitespace=nowarn", file.to_str().unwrap()]);
+    let (ok, text) = world.try_git(
+        &world.project(),
+        &["apply", "--whitespace=nowarn", file.to_str().unwrap()],
+    );
     assert!(ok, "{text}\n{}", patch.to_unified());
     assert_eq!(files_of(&world.project()), files_of(slot));
 }
@@ -27,22 +38,40 @@ async fn every_kind_of_change_is_a_patch_that_git_applies() {
     let world = World::new().await;
     let long: String = (0..60).map(|line| format!("line {line}\n")).collect();
     for (path, text) in [
-        ("edited", long.as_str()), ("renamed/from", &long), ("deleted", "gone\n"), ("mode", "#!/bin/sh\n"), ("no-newline", "one\ntwo"),
-        ("crlf", "one\r\ntwo\r\n"), ("emptied", "x\n"), ("becomes link", "x\n"), ("with space", "x\n"), ("moved only", "moved\n"),
+        ("edited", long.as_str()),
+        ("renamed/from", &long),
+        ("deleted", "gone\n"),
+        ("mode", "#!/bin/sh\n"),
+        ("no-newline", "one\ntwo"),
+        ("crlf", "one\r\ntwo\r\n"),
+        ("emptied", "x\n"),
+        ("becomes link", "x\n"),
+        ("with space", "x\n"),
+        ("moved only", "moved\n"),
     ] {
         world.write(path, text);
     }
     write(&world.project().join("image"), &[0, 1, 2, 3]);
     write(&world.project().join("old image"), &[0, 1, 2, 3, 4, 5]);
     world.commit_all();
-    let big: Vec<u8> = (0..200_000_u32).map(|number| u8::try_from(number * 7 % 251).unwrap()).collect();
+    let big: Vec<u8> = (0..200_000_u32)
+        .map(|number| u8::try_from(number * 7 % 251).unwrap())
+        .collect();
 
     let (_, patch, slot) = patch_of(&world, |slot| {
         let root = &slot.root;
-        write(&root.join("edited"), long.replace("line 3\n", "LINE 3\n").replace("line 50\n", "").as_bytes());
+        write(
+            &root.join("edited"),
+            long.replace("line 3\n", "LINE 3\n")
+                .replace("line 50\n", "")
+                .as_bytes(),
+        );
         std::fs::create_dir_all(root.join("renamed")).unwrap();
         std::fs::remove_file(root.join("renamed/from")).unwrap();
-        write(&root.join("renamed/to there"), long.replace("line 7\n", "seven\n").as_bytes());
+        write(
+            &root.join("renamed/to there"),
+            long.replace("line 7\n", "seven\n").as_bytes(),
+        );
         std::fs::rename(root.join("moved only"), root.join("moved")).unwrap();
         std::fs::remove_file(root.join("deleted")).unwrap();
         make_executable(&root.join("mode"));
@@ -65,7 +94,9 @@ async fn every_kind_of_change_is_a_patch_that_git_applies() {
 
     let kinds = |path: &str| -> Vec<HunkKind> {
         let files = patch.files.iter().filter(|file| file.path == path);
-        files.flat_map(|file| file.hunks.iter().map(|hunk| hunk.kind)).collect()
+        files
+            .flat_map(|file| file.hunks.iter().map(|hunk| hunk.kind))
+            .collect()
     };
     assert_eq!(kinds("edited"), [HunkKind::Text, HunkKind::Text]);
     assert_eq!(kinds("renamed/to there"), [HunkKind::Rename]);
@@ -75,7 +106,14 @@ async fn every_kind_of_change_is_a_patch_that_git_applies() {
     assert_eq!(kinds("image"), [HunkKind::Binary]);
     assert_eq!(kinds("becomes link"), [HunkKind::Delete, HunkKind::Create]);
     let edited = patch.file("edited").unwrap();
-    assert_eq!((edited.insertions, edited.deletions, edited.hunks[0].base_lines.clone()), (1, 2, 3..4));
+    assert_eq!(
+        (
+            edited.insertions,
+            edited.deletions,
+            edited.hunks[0].base_lines.clone()
+        ),
+        (1, 2, 3..4)
+    );
     assert_eq!(patch.file("moved").unwrap().change, Change::Renamed);
     assert!(patch.files.iter().all(|file| !file.hunks.is_empty()));
     apply_by_git(&world, &patch, &slot);
@@ -88,8 +126,17 @@ async fn ids_are_stable_unique_and_independent_of_the_place() {
     world.write("file", &block.repeat(4));
     world.commit_all();
     let edit = |text: &str| text.replace("b\n", "B\n");
-    let (_, patch, _) = patch_of(&world, |slot| write(&slot.root.join("file"), edit(&block.repeat(4)).as_bytes())).await;
-    let ids = |patch: &Patch| patch.files.iter().flat_map(|file| file.hunks.iter().map(|hunk| hunk.id.clone())).collect::<Vec<_>>();
+    let (_, patch, _) = patch_of(&world, |slot| {
+        write(&slot.root.join("file"), edit(&block.repeat(4)).as_bytes())
+    })
+    .await;
+    let ids = |patch: &Patch| {
+        patch
+            .files
+            .iter()
+            .flat_map(|file| file.hunks.iter().map(|hunk| hunk.id.clone()))
+            .collect::<Vec<_>>()
+    };
     let first = ids(&patch);
     assert_eq!(first.len(), 4);
     assert_eq!(first.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
@@ -122,10 +169,25 @@ async fn what_is_executed_unasked_or_leads_out_needs_a_yes() {
         std::fs::rename(slot.root.join("tool"), slot.root.join(".husky/pre-commit")).unwrap();
     })
     .await;
-    let asks: Vec<&str> =
-        patch.files.iter().filter(|file| file.verdict != Verdict::Allow).map(|file| file.path.as_str()).collect();
-    assert_eq!(asks, [".husky/pre-commit", ".vscode/tasks.json", "src/also-out", "way-out"]);
-    assert_eq!(serde_json::to_value(&patch).unwrap()["files"][0]["verdict"], "ask");
+    let asks: Vec<&str> = patch
+        .files
+        .iter()
+        .filter(|file| file.verdict != Verdict::Allow)
+        .map(|file| file.path.as_str())
+        .collect();
+    assert_eq!(
+        asks,
+        [
+            ".husky/pre-commit",
+            ".vscode/tasks.json",
+            "src/also-out",
+            "way-out"
+        ]
+    );
+    assert_eq!(
+        serde_json::to_value(&patch).unwrap()["files"][0]["verdict"],
+        "ask"
+    );
 }
 
 #[tokio::test]
