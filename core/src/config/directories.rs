@@ -270,7 +270,8 @@ fn mount_type(mounts: &str, path: &Path) -> Option<String> {
         .map(|(_, kind)| kind)
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
@@ -301,20 +302,12 @@ mod tests {
         assert!(error.first_hint().unwrap().contains("CLODE_STATE_DIR"));
     }
 
-    fn below(root: &Path) -> Environment {
-        Environment::from_pairs([
-            ("CLODE_STATE_DIR", root.join("a/state")),
-            ("CLODE_CACHE_DIR", root.join("a/cache")),
-        ])
-    }
-
     #[test]
     fn directories_are_made_for_their_owner_only_and_one_that_is_open_to_others_is_closed() {
         let root = tempfile::tempdir().unwrap();
-        let mut environment = below(root.path());
-        environment = Environment::from_pairs([
-            ("CLODE_STATE_DIR", environment.path("CLODE_STATE_DIR").unwrap()),
-            ("CLODE_CACHE_DIR", environment.path("CLODE_CACHE_DIR").unwrap()),
+        let environment = Environment::from_pairs([
+            ("CLODE_STATE_DIR", root.path().join("a/state")),
+            ("CLODE_CACHE_DIR", root.path().join("a/cache")),
             ("CLODE_CONFIG_DIR", root.path().join("config")),
         ]);
         let made = Directories::from_environment(&environment).unwrap();

@@ -127,6 +127,17 @@ fn several_mistakes_in_one_file_are_all_reported() {
 }
 
 #[test]
+fn other_line_endings_and_a_byte_order_mark_change_nothing() {
+    let text = "\u{feff}limits:\r\n  perExecutionUSD: 2\r\n";
+    let loaded = load_with(&both_keys(), &user(text));
+    assert_eq!(loaded.errors, []);
+    assert_eq!(loaded.origins["limits.perExecutionUSD"], Layer::User);
+    let loaded = load_with(&both_keys(), &user(&text.replace("per", "pre")));
+    assert_eq!((loaded.errors[0].line, loaded.errors[0].column), (2, 3));
+    assert!(loaded.errors[0].expected.contains("perExecutionUSD"));
+}
+
+#[test]
 fn a_file_beyond_any_size_is_not_even_parsed() {
     let text = format!("# {}\n", "x".repeat(FILE_BYTES_MAX));
     let loaded = load_with(&both_keys(), &user(&text));
