@@ -48,7 +48,12 @@ impl ConfigError {
         let column = (self.column.max(1) as usize - 1).min(shown.chars().count());
         let _ = writeln!(out, "{margin} |");
         let _ = writeln!(out, "{number} | {shown}");
-        let _ = writeln!(out, "{margin} | {}^ expected {}", " ".repeat(column), self.expected);
+        let _ = writeln!(
+            out,
+            "{margin} | {}^ expected {}",
+            " ".repeat(column),
+            self.expected
+        );
         out
     }
 }
@@ -78,7 +83,15 @@ impl From<&ConfigError> for crate::Error {
 
 /// The line up to a value that may be a secret: headers, keys, tokens, long random text.
 fn hide_secrets(line: &str) -> String {
-    const SECRET_KEYS: [&str; 7] = ["key", "token", "secret", "password", "authorization", "header", "cookie"];
+    const SECRET_KEYS: [&str; 7] = [
+        "key",
+        "token",
+        "secret",
+        "password",
+        "authorization",
+        "header",
+        "cookie",
+    ];
     const SECRET_CHARS_MIN: usize = 20;
     let Some((key, value)) = line.split_once(':') else {
         return hide_long_words(line, SECRET_CHARS_MIN);
@@ -100,7 +113,11 @@ fn hide_long_words(line: &str, chars_min: usize) -> String {
                 && !bare.contains(['/', '.'])
                 && bare.chars().any(|c| c.is_ascii_digit())
                 && bare.chars().any(|c| c.is_ascii_alphabetic());
-            if looks_random { word.replace(bare, "(not shown)") } else { word.to_owned() }
+            if looks_random {
+                word.replace(bare, "(not shown)")
+            } else {
+                word.to_owned()
+            }
         })
         .collect()
 }
@@ -117,7 +134,13 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), expected: String::new(), path: Path::default(), place: None }
+        Self {
+            code,
+            message: message.into(),
+            expected: String::new(),
+            path: Path::default(),
+            place: None,
+        }
     }
 
     pub(crate) fn expected(mut self, expected: impl Into<String>) -> Self {
@@ -138,7 +161,11 @@ impl Problem {
     /// Under the name of the file.
     pub(crate) fn in_file(self, path: Option<PathBuf>) -> ConfigError {
         let place = self.place.unwrap_or_default();
-        let (line, column) = if path.is_some() { (place.line.max(1), place.column.max(1)) } else { (0, 0) };
+        let (line, column) = if path.is_some() {
+            (place.line.max(1), place.column.max(1))
+        } else {
+            (0, 0)
+        };
         ConfigError {
             path,
             line,
@@ -159,7 +186,11 @@ mod tests {
         Problem::new("unknownKey", "there is no key `rqm`")
             .expected("`rpm`?")
             .on(Path::of(&["limits", "rqm"]))
-            .at(Place { source: 0, line, column })
+            .at(Place {
+                source: 0,
+                line,
+                column,
+            })
             .in_file(Some("providers.yaml".into()))
     }
 
@@ -174,17 +205,28 @@ mod tests {
 
     #[test]
     fn a_line_that_holds_a_secret_is_shown_without_it() {
-        for line in ["  x-api-key: hunter2hunter2", "apiKey: \"s3cret\"", "foo: sk4nt0123456789abcdef0123"] {
+        for line in [
+            "  x-api-key: hunter2hunter2",
+            "apiKey: \"s3cret\"",
+            "foo: sk4nt0123456789abcdef0123",
+        ] {
             let shown = problem(1, 1).render(Some(line));
             assert!(shown.contains("(not shown)"), "{shown}");
-            assert!(!shown.contains("hunter2") && !shown.contains("s3cret") && !shown.contains("0123456789"), "{shown}");
+            assert!(
+                !shown.contains("hunter2") && !shown.contains("s3cret") && !shown.contains("0123456789"),
+                "{shown}"
+            );
         }
         assert!(problem(1, 1).render(Some("apiKeyEnv: MY_KEY")).contains("MY_KEY"));
     }
 
     #[test]
     fn a_place_beyond_the_file_is_no_panic() {
-        assert!(problem(99, 99).render(Some("a: 1")).starts_with("providers.yaml:99:99"));
+        assert!(
+            problem(99, 99)
+                .render(Some("a: 1"))
+                .starts_with("providers.yaml:99:99")
+        );
         assert!(problem(1, 99).render(Some("a: 1")).contains("a: 1"));
     }
 }

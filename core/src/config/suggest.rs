@@ -11,7 +11,12 @@ pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str
     let allowed = (written_chars / 3).max(1);
     known
         .into_iter()
-        .map(|word| (distance(&written_lower, &word.to_ascii_lowercase().replace(['_', '-'], "")), word))
+        .map(|word| {
+            (
+                distance(&written_lower, &word.to_ascii_lowercase().replace(['_', '-'], "")),
+                word,
+            )
+        })
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, word)| word)
