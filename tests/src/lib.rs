@@ -1,1 +1,3 @@
+//! What the end-to-end tests have in common.
 
+pub mod lsp_client;

@@ -7,7 +7,7 @@
 pub(crate) mod message;
 mod source;
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 
 use source::{Line, Source};
 
@@ -144,20 +144,25 @@ impl<R: BufRead> FrameReader<R> {
         Frame::TooLong { announced }
     }
 
+    /// Reads a body, as it arrives. A length that was too large swallows the next header: no valid JSON text can hold
+    /// one (a string holds no line end), so the body ends there.
     fn read_body(&mut self, announced: u64) -> io::Result<Frame> {
         let mut body = Vec::new();
-        (&mut self.source).take(announced).read_to_end(&mut body)?;
-        // A length that was too large swallowed the next header, which no valid JSON text can hold (see `Source`).
-        if let Some(start) = source::find_header(&body) {
-            self.source.give_back(body.get(start..).unwrap_or_default());
-            body.truncate(start);
-            return Ok(Frame::Body(body));
+        while (body.len() as u64) < announced {
+            let line = body.len();
+            let left = announced - line as u64;
+            if self.source.take(left).read_until(b'\n', &mut body)? == 0 {
+                self.state = State::Ended(EndOfInput::Truncated);
+                return Ok(Frame::End(EndOfInput::Truncated));
+            }
+            if let Some(start) = source::find_header(body.get(line..).unwrap_or_default()) {
+                self.source
+                    .give_back(body.get(line + start..).unwrap_or_default());
+                body.truncate(line + start);
+                break;
+            }
         }
-        if body.len() as u64 == announced {
-            return Ok(Frame::Body(body));
-        }
-        self.state = State::Ended(EndOfInput::Truncated);
-        Ok(Frame::End(EndOfInput::Truncated))
+        Ok(Frame::Body(body))
     }
 
     /// Reads one header block. What of a bad block may be the start of a good one is given back to the source.

@@ -1,0 +1,3 @@
+//! End-to-end tests: the real binary, from outside.
+
+mod framing;
