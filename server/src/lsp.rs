@@ -5,12 +5,28 @@
 //! answer of the same command. Requests to the editor start in [`client::Client`] only.
 
 pub(crate) mod backend;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the session and the commands come on top")
+)]
 pub(crate) mod capabilities;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the session and the commands come on top")
+)]
 pub(crate) mod client;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the session and the commands come on top")
+)]
 pub(crate) mod document;
 pub(crate) mod encoding;
 pub(crate) mod frame;
 pub(crate) mod parent;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the session and the commands come on top")
+)]
 pub(crate) mod progress;
 pub(crate) mod pump;
 pub(crate) mod serve;

@@ -139,7 +139,8 @@ impl LspClient {
 
     /// Waits for the answer of a request.
     pub fn finish(&mut self, pending: Pending) -> Result<Value, ResponseError> {
-        outcome(&self.answer_to(&pending.0))
+        let Pending(id) = pending;
+        outcome(&self.answer_to(&id))
     }
 
     /// Waits for the answer under this id, whoever asked.
@@ -264,12 +265,13 @@ impl LspClient {
         self.wire.close_output();
     }
 
-    /// Waits for the end of the server, however it comes, and gives back its exit code.
+    /// Waits for the end of the server, however it comes, and gives back its exit code; `None` after a signal.
     pub fn exit_code(&mut self) -> Option<i32> {
         self.leave = Leave::Already;
-        self.server
-            .exit_code(LIMIT)
-            .unwrap_or_else(|| panic!("the server does not end\n{}", self.log()))
+        match self.server.exit_status(LIMIT) {
+            Some(status) => status.code(),
+            None => panic!("the server does not end\n{}", self.log()),
+        }
     }
 
     /// Kills the server as a crash would.

@@ -110,7 +110,7 @@ impl Outbox {
             Some("report") => self.shared.push(|queue| queue.push_report(token, text)),
             kind => {
                 self.shared
-                    .push(|queue| queue.push_progress(token, text, kind == Some("end")))?;
+                    .push(|queue| queue.push_progress(&token, text, kind == Some("end")))?;
                 self.room().await;
                 Ok(())
             }

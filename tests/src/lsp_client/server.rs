@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -99,12 +99,12 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// `None` while it runs after the limit; `Some(None)` when a signal ended it.
-    pub(super) fn exit_code(&mut self, limit: Duration) -> Option<Option<i32>> {
+    /// `None` when it still runs after the limit.
+    pub(super) fn exit_status(&mut self, limit: Duration) -> Option<ExitStatus> {
         let end = Instant::now() + limit;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return Some(status.code());
+                return Some(status);
             }
             if Instant::now() > end {
                 return None;
