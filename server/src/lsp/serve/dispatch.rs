@@ -23,7 +23,7 @@ const IN_FLIGHT_MAX: usize = 256;
 /// Requests that are being worked on, and answers that wait for the editor to read.
 const JOBS_MAX: usize = 2 * IN_FLIGHT_MAX;
 /// How long an editor may send without reading anything.
-const STALL_LIMIT_MS: u64 = 60_000;
+const STALL_LIMIT_MS: u64 = 30_000;
 /// A notification is posted, never worked on: one that takes longer is a defect and is dropped.
 const NOTIFICATION_LIMIT_MS: u64 = 5_000;
 const INITIALIZE_LIMIT_MS: u64 = 30_000;

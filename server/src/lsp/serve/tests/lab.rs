@@ -121,7 +121,8 @@ impl Lab {
     }
 
     async fn progress(&self, params: Value) -> Result<Value> {
-        let mut progress = WorkDone::under(self.client.clone(), params["workDoneToken"].clone(), "Lab");
+        let mut progress =
+            WorkDone::new(self.client.clone(), "lab", "Lab").under(params["workDoneToken"].clone());
         progress.begin("begin", 0).await;
         for percentage in 1..=100 {
             progress.report("on", percentage).await;
