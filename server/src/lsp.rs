@@ -7,9 +7,20 @@
 pub(crate) mod action;
 pub(crate) mod answer;
 pub(crate) mod backend;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the session and the commands come on top")
+)]
 pub(crate) mod capabilities;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the session and the commands come on top")
+)]
 pub(crate) mod client;
-pub(crate) mod command;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the session and the commands come on top")
+)]
 pub(crate) mod document;
 pub(crate) mod edit;
 pub(crate) mod encoding;
@@ -19,7 +30,10 @@ pub(crate) mod hover;
 pub(crate) mod lens;
 pub(crate) mod notices;
 pub(crate) mod parent;
-pub(crate) mod preview;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the session and the commands come on top")
+)]
 pub(crate) mod progress;
 pub(crate) mod pump;
 pub(crate) mod review;
