@@ -33,8 +33,15 @@ pub const MODEL: &str = "demo";
 
 /// The settings of the demonstration: one model, and it costs nothing.
 pub fn settings() -> ProviderSettings {
-    let model = ModelSettings { price: Some(Price::default()), context_window: None, max_output: None };
-    ProviderSettings { models: BTreeMap::from([(MODEL.to_owned(), model)]), ..ProviderSettings::new(KIND, ProviderKind::Demo) }
+    let model = ModelSettings {
+        price: Some(Price::default()),
+        context_window: None,
+        max_output: None,
+    };
+    ProviderSettings {
+        models: BTreeMap::from([(MODEL.to_owned(), model)]),
+        ..ProviderSettings::new(KIND, ProviderKind::Demo)
+    }
 }
 
 /// The demonstration.
@@ -64,14 +71,27 @@ impl Provider for Demo {
             let turn = respond(request);
             let mut content = vec![Content::Text(turn.text.clone())];
             events(Delta::Text(turn.text));
-            let stop = if turn.call.is_some() { Stop::ToolUse } else { Stop::EndTurn };
+            let stop = if turn.call.is_some() {
+                Stop::ToolUse
+            } else {
+                Stop::EndTurn
+            };
             if let Some((name, input)) = turn.call {
                 let id = format!("demo-{}", tool_calls_so_far(request) + 1);
-                events(Delta::ToolUse { id: id.clone(), name: name.clone() });
+                events(Delta::ToolUse {
+                    id: id.clone(),
+                    name: name.clone(),
+                });
                 content.push(Content::ToolUse { id, name, input });
             }
             // No model, no tokens.
-            Ok(Response { content, stop, usage: Usage::default(), model: MODEL.to_owned(), request_id: None })
+            Ok(Response {
+                content,
+                stop,
+                usage: Usage::default(),
+                model: MODEL.to_owned(),
+                request_id: None,
+            })
         })
     }
 }
@@ -84,11 +104,17 @@ struct Turn {
 
 impl Turn {
     fn say(text: impl Into<String>) -> Self {
-        Self { text: text.into(), call: None }
+        Self {
+            text: text.into(),
+            call: None,
+        }
     }
 
     fn call(text: impl Into<String>, tool: &str, input: serde_json::Value) -> Self {
-        Self { text: text.into(), call: Some((tool.to_owned(), input)) }
+        Self {
+            text: text.into(),
+            call: Some((tool.to_owned(), input)),
+        }
     }
 }
 
@@ -111,7 +137,9 @@ fn agent(request: &Request) -> Option<&str> {
 
 fn tool_calls_so_far(request: &Request) -> usize {
     let content = request.messages.iter().flat_map(|message| &message.content);
-    content.filter(|content| matches!(content, Content::ToolUse { .. })).count()
+    content
+        .filter(|content| matches!(content, Content::ToolUse { .. }))
+        .count()
 }
 
 #[cfg(test)]

@@ -25,7 +25,8 @@ struct OpenAi {
 
 /// The provider that these settings describe.
 pub fn build(settings: &ProviderSettings, http: &Http) -> Result<Arc<dyn Provider>> {
-    let endpoint = Endpoint::new(settings, http, "responses", KeyHeader::Bearer)?.with_configured_headers(settings)?;
+    let endpoint =
+        Endpoint::new(settings, http, "responses", KeyHeader::Bearer)?.with_configured_headers(settings)?;
     Ok(Arc::new(OpenAi { endpoint }))
 }
 

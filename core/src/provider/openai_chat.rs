@@ -24,7 +24,8 @@ struct OpenAiChat {
 
 /// The provider that these settings describe.
 pub fn build(settings: &ProviderSettings, http: &Http) -> Result<Arc<dyn Provider>> {
-    let endpoint = Endpoint::new(settings, http, "chat/completions", KeyHeader::Bearer)?.with_configured_headers(settings)?;
+    let endpoint = Endpoint::new(settings, http, "chat/completions", KeyHeader::Bearer)?
+        .with_configured_headers(settings)?;
     Ok(Arc::new(OpenAiChat { endpoint }))
 }
 
