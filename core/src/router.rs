@@ -58,6 +58,8 @@ pub struct CallScope {
     pub ordinal: u32,
     /// The limit of the run.
     pub max_cost: Option<Money>,
+    /// Whether a person let this run go beyond the day's limits today.
+    pub daily_limits: DailyLimits,
     /// The process.
     pub owner: OwnerId,
     /// The repository.
@@ -72,6 +74,16 @@ impl CallScope {
             self.run, self.step, self.attempt, self.ordinal
         ))
     }
+}
+
+/// Whether the limits of the day hold for a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DailyLimits {
+    /// They do.
+    #[default]
+    Hold,
+    /// A person let this run go beyond them today.
+    Waived,
 }
 
 /// Hears what happens during a call.
@@ -235,6 +247,31 @@ impl Router {
             .await
     }
 
+    /// Holds money for work that is sent by somebody else, such as one session of an agent program.
+    pub async fn reserve(&self, scope: &CallScope, intent: &IntentId, provider: &str, model: &str, amount: Money) -> Result<Grant> {
+        let at = self.shared.clock.now();
+        let hold = Hold {
+            intent: intent.clone(),
+            run: scope.run.clone(),
+            step: scope.step.clone(),
+            agent: scope.agent.clone(),
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+            repository: scope.repository.clone(),
+            owner: scope.owner.clone(),
+            amount,
+            caps: self.shared.caps(provider, scope.max_cost, scope.daily_limits),
+            day: at.day(&self.shared.settings.zone),
+            at,
+        };
+        self.shared.limits.reserve(hold).await
+    }
+
+    /// Settles a hold of [`Router::reserve`].
+    pub async fn settle(&self, intent: &IntentId, outcome: Settlement) -> Result<()> {
+        self.shared.limits.settle(intent, outcome).await
+    }
+
     /// What is known of each provider.
     pub fn status(&self) -> Vec<ProviderStatus> {
         status::of(&self.shared)
@@ -268,7 +305,7 @@ impl Shared {
             .unwrap_or(&self.settings.default_route)
     }
 
-    fn caps(&self, provider: &str, run: Option<Money>) -> Vec<Cap> {
+    fn caps(&self, provider: &str, run: Option<Money>, daily: DailyLimits) -> Vec<Cap> {
         let provider_day = self
             .settings
             .limits
@@ -281,6 +318,7 @@ impl Shared {
             (BudgetScope::ProviderDay(provider.to_owned()), provider_day),
         ];
         caps.into_iter()
+            .filter(|(scope, _)| daily == DailyLimits::Hold || *scope == BudgetScope::Run)
             .filter_map(|(scope, limit)| Some(Cap { scope, limit: limit? }))
             .collect()
     }

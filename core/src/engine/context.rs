@@ -17,7 +17,7 @@ use crate::id::{BlobId, CommitId, IntentId, OwnerId, PipelineId};
 use crate::money::Money;
 use crate::pipeline::{Answer, BudgetAsk, GateRequest, RunEvent, StepFailure, StepOrder};
 use crate::provider::{FailureClass, Request, Response, Usage};
-use crate::router::{BudgetRefusal, BudgetScope, CallScope, Confirmation, Grant, RouteFailure, Router, Settlement};
+use crate::router::{BudgetRefusal, BudgetScope, CallScope, Confirmation, DailyLimits, Grant, RouteFailure, Router, Settlement};
 use crate::task::Task;
 use crate::workspace::{Collected, Repository, Slot, SlotNote};
 
@@ -161,7 +161,7 @@ impl StepContext {
             attempt: self.order.attempt,
             ordinal: self.ordinal.fetch_add(1, Ordering::SeqCst),
             max_cost: live.max_cost,
-            daily_limits_waived: waived,
+            daily_limits: if waived { DailyLimits::Waived } else { DailyLimits::Hold },
             owner: self.shared.owner.clone(),
             repository: self.repository.id.clone(),
         }
@@ -226,7 +226,7 @@ impl StepContext {
         loop {
             self.pause_point().await?;
             let scope = self.scope();
-            let intent = scope.intent(0);
+            let intent = scope.intent(1);
             match self.router.reserve(&scope, &intent, provider, model, amount).await? {
                 Grant::Granted => return Ok(intent),
                 Grant::Refused(refusal) => self.ask_for_money(&refusal).await?,
@@ -369,8 +369,13 @@ impl crate::router::CallObserver for Observer<'_> {
         locked(&self.told).push(Told::Decision(serde_json::json!(decision)));
     }
 
-    fn usage(&self, provider: &str, model: &str, usage: &Usage, cost: Money) {
-        locked(&self.told).push(Told::Usage { provider: provider.to_owned(), model: model.to_owned(), usage: *usage, cost });
+    fn usage(&self, charge: &crate::router::Charge) {
+        locked(&self.told).push(Told::Usage {
+            provider: charge.provider.clone(),
+            model: charge.model.clone(),
+            usage: charge.usage,
+            cost: charge.cost,
+        });
     }
 
     fn delta(&self, _delta: &crate::provider::Delta) {}

@@ -23,7 +23,7 @@ pub(super) fn router(shared: &Arc<Shared>, config: &Config) -> Arc<Router> {
     let providers = config
         .providers
         .iter()
-        .filter_map(|(id, provider)| Some((id.clone(), build(shared, config, id, provider.kind)?)))
+        .filter_map(|(id, provider)| build(shared, config, id, provider.kind))
         .collect();
     let limits = Arc::new(services.store.ledger());
     let router = Arc::new(Router::new(settings(config), providers, limits, Arc::clone(&services.clock)));
@@ -35,7 +35,7 @@ pub(super) fn router(shared: &Arc<Shared>, config: &Config) -> Arc<Router> {
     router
 }
 
-fn build(shared: &Arc<Shared>, config: &Config, id: &str, kind: Kind) -> Option<Arc<dyn Provider>> {
+fn build(shared: &Arc<Shared>, config: &Config, id: &str, kind: Kind) -> Option<(ProviderSettings, Arc<dyn Provider>)> {
     let provider = config.providers.get(id)?;
     if provider.readiness != Readiness::Ready {
         return None;
@@ -54,7 +54,9 @@ fn build(shared: &Arc<Shared>, config: &Config, id: &str, kind: Kind) -> Option<
     settings.headers.clone_from(&provider.headers);
     settings.models = provider.models.iter().map(|(name, model)| (name.clone(), model_settings(model))).collect();
     let http = shared.http.as_ref()?;
-    crate::provider::build(&settings, http).inspect_err(|error| tracing::warn!(provider = id, %error, "a provider cannot be used")).ok()
+    let built = crate::provider::build(&settings, http);
+    let built = built.inspect_err(|error| tracing::warn!(provider = id, %error, "a provider cannot be used")).ok()?;
+    Some((settings, built))
 }
 
 fn model_settings(model: &crate::config::Model) -> ModelSettings {

@@ -215,7 +215,7 @@ impl<'a> Call<'a> {
             return Err(NotNow::out(reason));
         }
         let models = &registered.settings.models;
-        let has_budget = !self.shared.caps(provider, self.scope.max_cost).is_empty();
+        let has_budget = !self.shared.caps(provider, self.scope.max_cost, self.scope.daily_limits).is_empty();
         let (price, basis) = match price_of(models, &candidate.model) {
             Some(known) => known,
             None if has_budget => return Err(NotNow::out("no known price, and a budget is set")),
@@ -326,7 +326,7 @@ impl<'a> Call<'a> {
             repository: self.scope.repository.clone(),
             owner: self.scope.owner.clone(),
             amount,
-            caps: self.shared.caps(&candidate.provider, self.scope.max_cost),
+            caps: self.shared.caps(&candidate.provider, self.scope.max_cost, self.scope.daily_limits),
             day: now.day(&self.shared.settings.zone),
             at: now,
         }

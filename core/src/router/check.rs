@@ -204,7 +204,7 @@ fn hold_for(
         repository: repository.clone(),
         owner: owner.clone(),
         amount,
-        caps: shared.caps(id, None),
+        caps: shared.caps(id, None, super::DailyLimits::Hold),
         day: now.day(&shared.settings.zone),
         at: now,
     })

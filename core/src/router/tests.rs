@@ -228,6 +228,7 @@ fn scope(ordinal: u32, max_cost: Option<Money>) -> CallScope {
         attempt: 1,
         ordinal,
         max_cost,
+        daily_limits: crate::router::DailyLimits::Hold,
         owner: "owner".into(),
         repository: "repository".into(),
     }
