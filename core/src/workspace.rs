@@ -8,6 +8,7 @@
 mod beneath;
 mod binding;
 mod collect;
+pub mod disk;
 mod files;
 pub mod git;
 mod lines;
@@ -27,12 +28,14 @@ mod vault;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 pub use beneath::{Root, resolve_beneath};
 pub use collect::Collected;
+pub use disk::{Applied, DiskChange, FileOutcome, apply_to_disk};
 pub use git::{Git, UserHome};
 pub use patch::{Change, FileChange, FileMode, Hunk, HunkKind, Patch};
 pub use paths::{Verdict, check_path, is_dot_git, verdict};
@@ -43,7 +46,7 @@ pub use scan::Refusal;
 pub use slot::{Slot, SlotNote};
 pub use snapshot::{Buffer, Snapshot};
 
-use crate::id::{CommitId, random_hex};
+use crate::id::{CommitId, HunkId, random_hex};
 use crate::{Error, Result};
 
 /// Bytes of randomness in the name of a process's scratch directory.
@@ -139,6 +142,41 @@ impl Workspaces {
     pub async fn patch(&self, repository: &Repository, base: &CommitId, result: &CommitId) -> Result<Patch> {
         let vault = self.vault(repository).await?;
         patch::between(&self.git, repository, &vault, base, result).await
+    }
+
+    /// Applies hunks of one file to the user's files on disk, for the command line. Whether the file
+    /// may be changed at all (its verdict) is for the caller to have asked.
+    pub async fn apply_to_disk(
+        &self,
+        repository: &Repository,
+        file: &FileChange,
+        decided: &BTreeMap<HunkId, HunkState>,
+        wanted: &BTreeSet<HunkId>,
+    ) -> Result<FileOutcome> {
+        let vault = self.vault(repository).await?;
+        let blob = async |id: &Option<String>| -> Result<Option<Vec<u8>>> {
+            let ids: Vec<String> = id.iter().cloned().collect();
+            Ok(vault.blobs(&ids, FILE_BYTES_MAX).await?.pop().flatten())
+        };
+        let (base_bytes, result_bytes) = (blob(&file.base_blob).await?, blob(&file.result_blob).await?);
+        let (top, file) = (repository.top_level.clone(), file.clone());
+        let (decided, wanted) = (decided.clone(), wanted.clone());
+        let work = move || {
+            let (base_bytes, result_bytes) = (base_bytes.as_deref(), result_bytes.as_deref());
+            apply_to_disk(
+                &top,
+                &DiskChange {
+                    file: &file,
+                    decided: &decided,
+                    wanted: &wanted,
+                    base_bytes,
+                    result_bytes,
+                },
+            )
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|error| Error::internal(error.to_string()))
     }
 
     fn repositories(&self) -> PathBuf {
