@@ -41,18 +41,49 @@ enum Links {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Replacement<'a> {
     /// A regular file.
-    File(&'a [u8], Executable),
+    File(&'a [u8], Permissions),
     /// A symbolic link with this target.
     Link(&'a [u8]),
 }
 
-/// Whether something may stand at the path already.
+/// The mode of a file that is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Existing {
-    /// It is replaced.
+pub(crate) enum Permissions {
+    /// As a program would make a new file.
+    New(Executable),
+    /// Exactly these bits, which the replaced file had.
+    Kept(u32),
+}
+
+impl Permissions {
+    /// The permissions of what stands there, or those of a new file.
+    pub(crate) fn of(found: Option<&Stat>) -> Self {
+        found
+            .filter(|found| is_regular(found))
+            .map_or(Self::New(Executable::No), |found| {
+                Self::Kept(found.st_mode & 0o7777)
+            })
+    }
+
+    /// The same with another executable bit: who may read may execute.
+    pub(crate) fn with(self, executable: Executable) -> Self {
+        match (self, executable) {
+            (Self::New(_), executable) => Self::New(executable),
+            (Self::Kept(bits), Executable::Yes) => Self::Kept(bits | ((bits & 0o444) >> 2)),
+            (Self::Kept(bits), Executable::No) => Self::Kept(bits & !0o111),
+        }
+    }
+}
+
+/// What may stand at the path already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Existing<'a> {
+    /// Anything; it is replaced.
     Replace,
-    /// It makes the write fail.
+    /// Nothing.
     Refuse,
+    /// A file or link with exactly this content; checked right before the step.
+    Only(&'a [u8]),
 }
 
 impl Root {
@@ -128,11 +159,8 @@ impl Root {
 
     /// Writes a file by temporary file and rename; missing folders are made, no link is followed.
     pub fn write(&self, relative: &str, bytes: &[u8]) -> Result<()> {
-        let executable = match self.look(relative)? {
-            Some(found) if found.st_mode & 0o100 != 0 && is_regular(&found) => Executable::Yes,
-            _ => Executable::No,
-        };
-        self.replace(relative, Replacement::File(bytes, executable), Existing::Replace)
+        let permissions = Permissions::of(self.look(relative)?.as_ref());
+        self.replace(relative, Replacement::File(bytes, permissions), Existing::Replace)
     }
 
     /// Removes a file or link.
@@ -156,21 +184,57 @@ impl Root {
         }
     }
 
+    /// The bytes of a regular file or the target of a link, without following any; `None` when there
+    /// is nothing.
+    pub(crate) fn content(&self, relative: &str, bytes_max: u64) -> Result<Option<Vec<u8>>> {
+        match self.look(relative)? {
+            None => Ok(None),
+            Some(found) if is_link(&found) => self.read_link(relative).map(Some),
+            Some(_) => self.read_exactly(relative, bytes_max).map(Some),
+        }
+    }
+
     /// Puts this at the path in one step.
-    pub(crate) fn replace(&self, relative: &str, with: Replacement<'_>, existing: Existing) -> Result<()> {
+    pub(crate) fn replace(
+        &self,
+        relative: &str,
+        with: Replacement<'_>,
+        existing: Existing<'_>,
+    ) -> Result<()> {
         check_path(relative)?;
         let (parent, name) = self.parent(relative, Parents::Make)?;
         let temporary = format!(".clode-{}.tmp", random_hex(TEMPORARY_NAME_BYTES)?);
-        let written = write_temporary(&parent, &temporary, with).and_then(|()| match existing {
-            Existing::Replace => rustix::fs::renameat(&parent, &temporary, &parent, name).map_err(Into::into),
-            Existing::Refuse => rustix::fs::linkat(&parent, &temporary, &parent, name, AtFlags::empty())
-                .and_then(|()| rustix::fs::unlinkat(&parent, &temporary, AtFlags::empty()))
-                .map_err(Into::into),
-        });
-        written.map_err(|error: std::io::Error| {
+        let put = || -> Result<()> {
+            let io = |error: std::io::Error| Error::io(format!("writing {relative}"), &error);
+            write_temporary(&parent, &temporary, with).map_err(io)?;
+            if let Existing::Only(expected) = existing {
+                self.demand(relative, expected)?;
+            }
+            match existing {
+                Existing::Refuse => put_new(&parent, &temporary, name),
+                _ => rustix::fs::renameat(&parent, &temporary, &parent, name),
+            }
+            .map_err(|error| match error {
+                Errno::EXIST => changed_meanwhile(relative),
+                other => io(other.into()),
+            })?;
+            // the rename itself is to survive a crash
+            let _ = rustix::fs::fsync(&parent);
+            Ok(())
+        };
+        put().inspect_err(|_| {
             let _ = rustix::fs::unlinkat(&parent, &temporary, AtFlags::empty());
-            Error::io(format!("writing {relative}"), &error)
         })
+    }
+
+    /// Fails unless the path holds exactly this content.
+    pub(crate) fn demand(&self, relative: &str, expected: &[u8]) -> Result<()> {
+        let found = self.content(relative, expected.len() as u64).ok().flatten();
+        if found.as_deref() == Some(expected) {
+            Ok(())
+        } else {
+            Err(changed_meanwhile(relative))
+        }
     }
 
     fn open_regular(&self, relative: &str, links: Links) -> Result<File> {
@@ -300,17 +364,32 @@ fn read_limited(file: File, relative: &str, bytes_max: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Gives the temporary file its name, unless something has that name.
+fn put_new(parent: &OwnedFd, temporary: &str, name: &str) -> rustix::io::Result<()> {
+    rustix::fs::linkat(parent, temporary, parent, name, AtFlags::empty())?;
+    rustix::fs::unlinkat(parent, temporary, AtFlags::empty())
+}
+
+fn changed_meanwhile(relative: &str) -> Error {
+    Error::new(
+        Kind::Conflict,
+        "changedMeanwhile",
+        format!("{relative} changed while it was written"),
+    )
+    .hint("try again")
+}
+
 fn write_temporary(parent: &OwnedFd, name: &str, with: Replacement<'_>) -> std::io::Result<()> {
     match with {
         Replacement::Link(target) => {
             let target = super::vault::os_path(target);
             rustix::fs::symlinkat(Path::new(&target), parent, name)?;
         }
-        Replacement::File(bytes, executable) => {
-            let mode = if executable == Executable::Yes {
-                0o777
-            } else {
-                0o666
+        Replacement::File(bytes, permissions) => {
+            let mode = match permissions {
+                Permissions::New(Executable::Yes) => 0o777,
+                Permissions::New(Executable::No) => 0o666,
+                Permissions::Kept(_) => 0o600,
             };
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let mut file = File::from(rustix::fs::openat(
@@ -319,6 +398,9 @@ fn write_temporary(parent: &OwnedFd, name: &str, with: Replacement<'_>) -> std::
                 flags,
                 Mode::from_raw_mode(mode),
             )?);
+            if let Permissions::Kept(bits) = permissions {
+                rustix::fs::fchmod(&file, Mode::from_raw_mode(bits))?;
+            }
             file.write_all(bytes)?;
             file.sync_all()?;
         }

@@ -491,7 +491,7 @@ fn merge_whole(file: &FileChange, current: &str) -> Whole {
 }
 
 /// The same but for line ends and the final line end.
-fn same_text(a: &str, b: &str) -> bool {
+pub(crate) fn same_text(a: &str, b: &str) -> bool {
     let contents = |text: &str| {
         lines::split(text)
             .into_iter()
