@@ -423,6 +423,7 @@ async fn a_sandboxed_program_changes_only_what_it_may() {
          grep -q 'NoNewPrivs:.1' /proc/self/status && echo no new privileges
          kill -0 {pid} 2>/dev/null || echo no signal to outside
          kill -9 $PPID 2>/dev/null || echo no signal to the supervisor
+         kill -0 -1 2>/dev/null || echo no signal to all
          unshare -U true 2>/dev/null || echo no other view
          mount -t tmpfs none {inside} 2>/dev/null || echo no mount",
         inside = inside.display(),
@@ -434,7 +435,7 @@ async fn a_sandboxed_program_changes_only_what_it_may() {
         .unwrap();
     let expected = "wrote inside\nchanged inside\nwrote null\nnot outside\nnot through a link\nnot to the system\n\
         not read\nnot listed\nnot the common folder\nthe system is readable\nnot another environment\n\
-        no new privileges\nno signal to outside\nno signal to the supervisor\nno other view\nno mount\n";
+        no new privileges\nno signal to outside\nno signal to the supervisor\nno signal to all\nno other view\nno mount\n";
     assert_eq!(output.stdout_text(), expected, "stderr: {}", output.stderr_text());
     assert!(!outside.join("new").exists());
 }
@@ -577,6 +578,30 @@ async fn a_hardened_server_is_its_own_shim_even_without_its_file() {
     assert!(!copy.exists());
 }
 
+async fn many_at_once_do_not_disturb_each_other() {
+    let marker = Marker::new();
+    let runs = (0..24).map(|number| {
+        let confinement = every_confinement()[number % 3].clone();
+        let command = shell(
+            &format!("cat; setsid sleep {marker} >/dev/null 2>&1 & exit {number}"),
+            confinement,
+        )
+        .stdin(Stdin::Bytes(vec![b'a'; 100_000]));
+        let command = Command {
+            limits: Limits::new(LONG, 200_000),
+            ..command
+        };
+        async move { (number, run(command).await.unwrap()) }
+    });
+    for (number, output) in futures::future::join_all(runs).await {
+        assert_eq!(output.end, End::Exited(i32::try_from(number).unwrap()));
+        assert_eq!(output.stdout.len(), 100_000, "{number}");
+    }
+    // Only those without a supervisor leave something behind.
+    assert!(marker.alive().len() <= 8, "{:?}", marker.alive());
+    marker.kill();
+}
+
 async fn what_it_costs() {
     let mut figures = Vec::new();
     for (name, confinement) in [
@@ -642,6 +667,7 @@ scenarios![
     the_probe_finds_out_what_the_sandbox_is_worth,
     ordinary_programs_work_inside,
     a_hardened_server_is_its_own_shim_even_without_its_file,
+    many_at_once_do_not_disturb_each_other,
     what_it_costs,
 ];
 
