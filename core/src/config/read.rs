@@ -36,7 +36,11 @@ pub(crate) fn repair<T: for<'de> Deserialize<'de>>(tree: &Node) -> (Node, Vec<Pr
         path: Path::default(),
     }) {
         let removed = rest.remove(&problem.path.0);
-        problems.push(problem);
+        // A key is only missing because it was wrong and has been taken out.
+        let follows = |first: &Problem| first.path.0.starts_with(&problem.path.0);
+        if problem.code != "missingKey" || !problems.iter().any(follows) {
+            problems.push(problem);
+        }
         if !removed || problems.len() >= ERRORS_MAX {
             return (Node::empty(tree.place), problems);
         }

@@ -60,6 +60,11 @@ fn syntax(error: &serde_yaml::Error, source: usize) -> Problem {
             "the number is not finite".to_owned(),
             "a finite number, 0 or more",
         ),
+        _ if text.contains("multiple YAML documents") => (
+            "syntax",
+            "there is more than one document".to_owned(),
+            "one document: no line `---`",
+        ),
         _ if text.contains("budget breached") => (
             "fileTooComplex",
             "the file is nested or repeated beyond any use".to_owned(),

@@ -85,15 +85,37 @@ fn an_invalid_file_leaves_the_configuration_as_if_it_were_not_there() {
 
 #[test]
 fn no_error_shows_a_secret() {
-    for path in samples("invalid") {
-        let (text, loaded) = load_sample(&path);
-        let shown: String = loaded
-            .errors
-            .iter()
-            .map(|error| error.render(Some(&text)))
-            .collect();
-        for secret in ["sk-ant-0123456789abcdef", "Bearer abcdef"] {
-            assert!(!shown.contains(secret), "{}: {shown}", path.display());
+    let secrets = ["sk-ant-0123456789abcdef", "abcdef", "hunter2"];
+    let mut texts: Vec<String> = samples("invalid")
+        .iter()
+        .map(|path| {
+            fs::read_to_string(path)
+                .unwrap()
+                .replace("sk-ant-0123456789abcdef", "sk-hunter2")
+        })
+        .collect();
+    for line in [
+        "providers: {anthropic: {apiKeyEnv: sk-hunter2}}",
+        "providers: {anthropic: {baseUrl: 'https://me:hunter2@example.com'}}",
+        "providers: {anthropic: {headers: {Authorization: Bearer hunter2}}}",
+        "providers: {anthropic: {headers: {x-team: \"hunter2\\nx: y\"}}}",
+        "providers: {anthropic: {apiKey: hunter2}}",
+        "providers: {anthropic: {token: hunter2, kind: nonsense}}",
+        "telemetry: {endpoint: 'https://me:hunter2@example.com'}",
+        "retry: https://me:hunter2@example.com/a/b",
+    ] {
+        texts.push(line.to_owned());
+    }
+    for text in texts {
+        let loaded = load_with(&both_keys(), &user(&text));
+        assert!(!loaded.errors.is_empty(), "{text}");
+        let mut shown = String::new();
+        for error in &loaded.errors {
+            shown.push_str(&error.to_string());
+            shown.push_str(&error.render(Some(&text)));
+        }
+        for secret in secrets {
+            assert!(!shown.contains(secret), "{shown}");
         }
     }
 }
@@ -124,6 +146,12 @@ fn several_mistakes_in_one_file_are_all_reported() {
     let loaded = load_with(&both_keys(), &user(text));
     let codes: Vec<&str> = loaded.errors.iter().map(|error| error.code.as_str()).collect();
     assert_eq!(codes, ["invalidValue", "wrongType", "unknownKey"]);
+    let loaded = load_with(&both_keys(), &user("routing: {downgrade: {below: 20, to: []}}"));
+    assert_eq!(
+        loaded.errors.len(),
+        1,
+        "that `below` is then missing is no second mistake"
+    );
 }
 
 #[test]
