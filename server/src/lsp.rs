@@ -7,20 +7,9 @@
 pub(crate) mod action;
 pub(crate) mod answer;
 pub(crate) mod backend;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the session and the commands come on top")
-)]
 pub(crate) mod capabilities;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the session and the commands come on top")
-)]
 pub(crate) mod client;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the session and the commands come on top")
-)]
+pub(crate) mod command;
 pub(crate) mod document;
 pub(crate) mod edit;
 pub(crate) mod encoding;
@@ -30,10 +19,7 @@ pub(crate) mod hover;
 pub(crate) mod lens;
 pub(crate) mod notices;
 pub(crate) mod parent;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the session and the commands come on top")
-)]
+pub(crate) mod preview;
 pub(crate) mod progress;
 pub(crate) mod pump;
 pub(crate) mod review;
