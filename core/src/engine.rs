@@ -27,10 +27,8 @@ use tokio_util::sync::CancellationToken;
 pub use configuration::{ClientSettings, Configurations, Configured};
 pub use context::{ModelAnswer, ResumePoint, StepContext, WorkingDirectory};
 pub use signal::{Orphan, Signal};
-pub use start::{Started, StartRequest};
-pub use view::{
-    ErrorView, MetricsView, PipelineDetail, PipelineSummary, StepView, TaskView, file_uri,
-};
+pub use start::{StartRequest, Started};
+pub use view::{ErrorView, MetricsView, PipelineDetail, PipelineSummary, StepView, TaskView, file_uri};
 
 use crate::clock::Clock;
 use crate::config::Environment;
@@ -134,14 +132,26 @@ impl Engine {
     pub async fn open(services: Services) -> Result<Self> {
         let owner = OwnerId::new(random_hex(8)?);
         let writable = services.store.mode() == crate::store::StoreMode::ReadWrite;
-        let lock = if writable { Some(services.store.register_owner(&owner, "clode-ls")?) } else { None };
+        let lock = if writable {
+            Some(services.store.register_owner(&owner, "clode-ls")?)
+        } else {
+            None
+        };
         if writable {
             let store = services.store.clone();
             let alive = store.clone();
-            let settled = store.ledger().reconcile(move |owner| alive.is_alive(owner), services.clock.now()).await?;
-            tracing::debug!(settled = settled.len(), "holds of dead owners settled as unconfirmed");
+            let settled = store
+                .ledger()
+                .reconcile(move |owner| alive.is_alive(owner), services.clock.now())
+                .await?;
+            tracing::debug!(
+                settled = settled.len(),
+                "holds of dead owners settled as unconfirmed"
+            );
         }
-        let http = crate::provider::http::Http::new().inspect_err(|error| tracing::warn!(%error, "no provider can be reached")).ok();
+        let http = crate::provider::http::Http::new()
+            .inspect_err(|error| tracing::warn!(%error, "no provider can be reached"))
+            .ok();
         let shared = Arc::new(Shared {
             services,
             owner,
@@ -190,7 +200,10 @@ impl Engine {
     /// Ends the work of this process: children die, runs are parked where they are durable.
     pub async fn shutdown(&self) {
         self.shared.stop.cancel();
-        let handles: Vec<actor::Handle> = locked(&self.shared.actors).drain().map(|(_, handle)| handle).collect();
+        let handles: Vec<actor::Handle> = locked(&self.shared.actors)
+            .drain()
+            .map(|(_, handle)| handle)
+            .collect();
         for handle in handles {
             handle.ended().await;
         }

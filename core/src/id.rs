@@ -72,6 +72,7 @@ string_id! {
 /// is no safe identifier.
 pub fn random_hex(bytes: usize) -> crate::Result<String> {
     let mut buffer = vec![0_u8; bytes];
-    getrandom::fill(&mut buffer).map_err(|error| crate::Error::internal(format!("the system gives no random bytes: {error}")))?;
+    getrandom::fill(&mut buffer)
+        .map_err(|error| crate::Error::internal(format!("the system gives no random bytes: {error}")))?;
     Ok(buffer.iter().map(|byte| format!("{byte:02x}")).collect())
 }

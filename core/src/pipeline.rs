@@ -21,12 +21,15 @@ mod step;
 mod tests;
 
 pub use event::{Effect, Event, RunEvent, Transitioned};
-pub use gate::{Answer, Answerer, BudgetAsk, Choice, Estimate, Gate, GateKind, GateRequest, PermissionAsk, Resolution};
+pub use gate::{
+    Answer, Answerer, BudgetAsk, Choice, Estimate, Gate, GateKind, GateRequest, PermissionAsk, Resolution,
+};
 pub use patch::{HunkOutcome, HunkRecord, HunkState, PatchStage, PreparedPatch};
 pub use spec::{GatePolicy, RunSpec, StepRole, StepSpec};
 pub use state::{Ending, Machine, Status};
 pub use step::{
-    Finding, KnowledgeEntry, StepFailure, StepFailureClass, StepOrder, StepOutput, StepRecord, StepStatus, TestRun, Verdict,
+    Finding, KnowledgeEntry, StepFailure, StepFailureClass, StepOrder, StepOutput, StepRecord, StepStatus,
+    TestRun, Verdict,
 };
 
 /// Version of the machine's behaviour and of the wire form of its state. A stored run of another

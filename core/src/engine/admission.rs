@@ -63,5 +63,7 @@ pub(super) async fn admit(shared: &std::sync::Arc<super::Shared>, priority: Prio
         // The sender is dropped only with the whole engine; then the place does not matter.
         let _ = turn.await;
     }
-    Place { owner: std::sync::Arc::clone(shared) }
+    Place {
+        owner: std::sync::Arc::clone(shared),
+    }
 }

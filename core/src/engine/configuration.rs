@@ -55,8 +55,18 @@ impl Configurations {
     /// Nothing is read yet.
     pub fn new(environment: Arc<Environment>, directory: PathBuf, store: Store) -> Self {
         let path = environment.search_path();
-        let found = FoundAgents { claude: find_program("claude", &path), codex: find_program("codex", &path) };
-        Self { environment, directory, store, found, client: Mutex::default(), remembered: Mutex::default() }
+        let found = FoundAgents {
+            claude: find_program("claude", &path),
+            codex: find_program("codex", &path),
+        };
+        Self {
+            environment,
+            directory,
+            store,
+            found,
+            client: Mutex::default(),
+            remembered: Mutex::default(),
+        }
     }
 
     /// Agent programs on this machine.
@@ -82,7 +92,11 @@ impl Configurations {
 
     /// The configuration without any repository.
     pub fn global(&self) -> Result<config::Loaded> {
-        let sources = Sources { user: read(&self.user_file())?, client: locked(&self.client).settings.clone(), ..Sources::default() };
+        let sources = Sources {
+            user: read(&self.user_file())?,
+            client: locked(&self.client).settings.clone(),
+            ..Sources::default()
+        };
         Ok(config::load(&self.environment, &self.found, &sources))
     }
 
@@ -98,9 +112,23 @@ impl Configurations {
         let granted = self.store.setting(&trust_key(&repository.id)).await?;
         let user = read(&self.user_file())?;
         let trust_client = self.global()?.config.trust_client;
-        let trust = crate::trust::state(&review, granted.as_deref(), &ClientTrust::from_json(client.trusted.as_ref()), trust_client);
-        let sources = Sources { user, workspace, client: client.settings, trust: trust.clone() };
-        let configured = Arc::new(Configured { loaded: config::load(&self.environment, &self.found, &sources), review, trust });
+        let trust = crate::trust::state(
+            &review,
+            granted.as_deref(),
+            &ClientTrust::from_json(client.trusted.as_ref()),
+            trust_client,
+        );
+        let sources = Sources {
+            user,
+            workspace,
+            client: client.settings,
+            trust: trust.clone(),
+        };
+        let configured = Arc::new(Configured {
+            loaded: config::load(&self.environment, &self.found, &sources),
+            review,
+            trust,
+        });
         locked(&self.remembered).insert(key, Arc::clone(&configured));
         Ok(configured)
     }
@@ -144,9 +172,17 @@ fn reviewed_files(repository: &Repository) -> Result<Vec<(String, Vec<u8>)>> {
     }
     for root in roots {
         for name in [".worktreeinclude", ".mcp.json", ".claude"] {
-            let walk = ignore::WalkBuilder::new(root.join(name)).standard_filters(false).max_depth(Some(REVIEWED_DEPTH_MAX)).build();
-            for entry in walk.filter_map(Result::ok).filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file())) {
-                let Ok(relative) = entry.path().strip_prefix(&repository.top_level) else { continue };
+            let walk = ignore::WalkBuilder::new(root.join(name))
+                .standard_filters(false)
+                .max_depth(Some(REVIEWED_DEPTH_MAX))
+                .build();
+            for entry in walk
+                .filter_map(Result::ok)
+                .filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()))
+            {
+                let Ok(relative) = entry.path().strip_prefix(&repository.top_level) else {
+                    continue;
+                };
                 let relative = relative.to_string_lossy().replace('\\', "/");
                 if crate::trust::is_reviewed(&relative) && files.len() < REVIEWED_FILES_MAX {
                     files.push((relative, read_capped(entry.path())?));
@@ -159,16 +195,29 @@ fn reviewed_files(repository: &Repository) -> Result<Vec<(String, Vec<u8>)>> {
 
 fn read_capped(path: &std::path::Path) -> Result<Vec<u8>> {
     use std::io::Read;
-    let open = std::fs::File::open(path).map_err(|error| Error::io(format!("reading {}", path.display()), &error))?;
+    let open = std::fs::File::open(path)
+        .map_err(|error| Error::io(format!("reading {}", path.display()), &error))?;
     let mut bytes = Vec::new();
-    open.take(REVIEWED_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| Error::io(format!("reading {}", path.display()), &error))?;
+    open.take(REVIEWED_BYTES_MAX)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::io(format!("reading {}", path.display()), &error))?;
     Ok(bytes)
 }
 
 fn read(path: &std::path::Path) -> Result<Option<SourceText>> {
     match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(SourceText { path: path.to_path_buf(), text: String::from_utf8_lossy(&bytes).into_owned() })),
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
+        Ok(bytes) => Ok(Some(SourceText {
+            path: path.to_path_buf(),
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+        })),
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(Error::io(format!("reading {}", path.display()), &error)),
     }
 }

@@ -89,9 +89,14 @@ impl Engine {
     pub async fn signal_with(&self, run: &PipelineId, signal: Signal, orphan: Orphan) -> Result<()> {
         let shared = &self.shared;
         self.row(run).await?;
-        let payload = serde_json::to_string(&signal).map_err(|error| Error::internal(format!("a control cannot be written: {error}")))?;
+        let payload = serde_json::to_string(&signal)
+            .map_err(|error| Error::internal(format!("a control cannot be written: {error}")))?;
         let dedup = random_hex(12)?;
-        let id = shared.services.store.send_signal(run, &dedup, payload, shared.services.clock.now()).await?;
+        let id = shared
+            .services
+            .store
+            .send_signal(run, &dedup, payload, shared.services.clock.now())
+            .await?;
         if orphan == Orphan::Leave && !self.is_driven(run).await? {
             return Ok(());
         }
@@ -109,8 +114,11 @@ impl Engine {
                 };
             }
             if tokio::time::Instant::now() >= deadline {
-                return Err(Error::state("ownerSilent", format!("the process that drives `{run}` does not answer"))
-                    .hint("the request is stored and will be taken in; look again with `clode.pipeline.get`"));
+                return Err(Error::state(
+                    "ownerSilent",
+                    format!("the process that drives `{run}` does not answer"),
+                )
+                .hint("the request is stored and will be taken in; look again with `clode.pipeline.get`"));
             }
             tokio::time::sleep(OUTCOME_POLL).await;
         }
@@ -119,6 +127,8 @@ impl Engine {
     /// Whether a living process drives this run.
     pub async fn is_driven(&self, run: &PipelineId) -> Result<bool> {
         let row = self.row(run).await?;
-        Ok(row.owner.is_some_and(|owner| self.shared.services.store.is_alive(&owner)))
+        Ok(row
+            .owner
+            .is_some_and(|owner| self.shared.services.store.is_alive(&owner)))
     }
 }
