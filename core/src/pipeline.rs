@@ -7,11 +7,13 @@
 //! Invariants: an ended machine asks for nothing but publication; a step runs only when all that it
 //! needs has finished; a rejected event changes nothing; every state accepts every event.
 
+mod answer;
 mod control;
 mod event;
 mod gate;
 mod machine;
 mod patch;
+mod progress;
 mod schedule;
 mod spec;
 mod state;

@@ -330,7 +330,7 @@ impl Actor {
                         let _ = reply.send(answer);
                     }
                 }
-                other => self.perform(other).await,
+                other => self.perform(other),
             }
         }
         if let (Some(reply), Some(gate)) = (reply, self.machine.gates.get(known)) {
@@ -355,7 +355,7 @@ impl Actor {
     pub(super) async fn take_in(&mut self, event: Event) -> Result<()> {
         let effects = self.store(event, None).await?;
         for effect in effects {
-            self.perform(effect).await;
+            self.perform(effect);
         }
         Ok(())
     }
@@ -366,7 +366,7 @@ impl Actor {
             match outcome {
                 Ok(effects) => {
                     for effect in effects {
-                        self.perform(effect).await;
+                        self.perform(effect);
                     }
                 }
                 Err(error) if is_fatal(&error) => return Err(error),

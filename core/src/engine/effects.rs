@@ -21,10 +21,10 @@ const GIT_TIMEOUT: Duration = Duration::from_secs(120);
 const APPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Actor {
-    pub(super) async fn perform(&mut self, effect: Effect) {
+    pub(super) fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::TakeSnapshot { buffers } => self.take_snapshot(buffers),
-            Effect::RunStep { order } => self.run_step(*order).await,
+            Effect::RunStep { order } => self.run_step(*order),
             Effect::AbortStep { step } => self.abort_step(&step),
             Effect::DeliverAnswer { approval, answer, .. } => {
                 if let Some(reply) = self.waiting.remove(&approval) {
@@ -106,7 +106,7 @@ impl Actor {
         }
     }
 
-    async fn run_step(&mut self, order: StepOrder) {
+    fn run_step(&mut self, order: StepOrder) {
         let (step, attempt) = (order.step.clone(), order.attempt);
         let before = self.steps.remove(&step);
         let cancel = self.shared.stop.child_token();

@@ -92,7 +92,6 @@ fn model_settings(model: &crate::config::Model) -> ModelSettings {
         price,
         context_window: model.context_window,
         max_output,
-        ..ModelSettings::default()
     }
 }
 

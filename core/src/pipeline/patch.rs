@@ -103,9 +103,9 @@ pub enum PatchStage {
 }
 
 mod transitions {
+    use super::super::answer::{non_blank, resolved};
     use super::super::event::{Effect, RunEvent};
     use super::super::gate::{Answer, Answerer, GateKind, Resolution};
-    use super::super::machine::{non_blank, resolved};
     use super::super::spec::StepRole;
     use super::super::state::Machine;
     use super::{HunkOutcome, HunkRecord, HunkState, PatchStage, PreparedPatch};
