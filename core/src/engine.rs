@@ -13,6 +13,7 @@ mod pipelines;
 mod routing;
 mod signal;
 mod start;
+mod upkeep;
 mod view;
 mod watch;
 
@@ -167,6 +168,7 @@ impl Engine {
             stop: CancellationToken::new(),
         });
         watch::start(&shared);
+        upkeep::start(&shared);
         Ok(Self { shared })
     }
 
