@@ -45,7 +45,6 @@ pub fn settings() -> ProviderSettings {
 }
 
 /// The demonstration.
-#[expect(clippy::unnecessary_wraps, reason = "every line of the roster has this form")]
 pub fn build(_settings: &ProviderSettings, _http: &Http) -> Result<Arc<dyn Provider>> {
     Ok(Arc::new(Demo))
 }

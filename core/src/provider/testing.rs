@@ -155,7 +155,9 @@ pub(crate) fn events(datas: &[Value]) -> Vec<String> {
             .unwrap_or_default();
         let text = format!("{name}data: {data}\n\n");
         let middle = text.len() / 2;
-        let middle = (middle..).find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        let middle = (middle..text.len())
+            .find(|&at| text.is_char_boundary(at))
+            .unwrap_or(0);
         let (head, tail) = text.split_at(middle);
         writes.extend([head.to_owned(), tail.to_owned()]);
     }

@@ -40,7 +40,7 @@ pub(super) trait Reducer: Send {
         &mut self,
         event: &Event,
         events: &mut (dyn FnMut(super::Delta) + Send),
-    ) -> Result<Progress, Box<CallFailure>>;
+    ) -> Result<Progress, CallFailure>;
     /// What was used as far as is known now.
     fn usage_seen(&self) -> Usage;
     /// Whether an end of the body here is the end of the answer.
@@ -48,7 +48,7 @@ pub(super) trait Reducer: Send {
         false
     }
     /// The answer.
-    fn finish(self) -> Result<Response, Box<CallFailure>>;
+    fn finish(self) -> Result<Response, CallFailure>;
 }
 
 /// One physical send over HTTP, to its end.
@@ -111,17 +111,14 @@ pub(super) fn encode(body: &impl serde::Serialize) -> Result<Vec<u8>, CallFailur
 }
 
 /// Reads the data of an event; what is not JSON is a fault of the provider.
-pub(super) fn decode<'a, T: Deserialize<'a>>(
-    provider: &str,
-    event: &'a Event,
-) -> Result<T, Box<CallFailure>> {
+pub(super) fn decode<'a, T: Deserialize<'a>>(provider: &str, event: &'a Event) -> Result<T, CallFailure> {
     serde_json::from_slice(&event.data).map_err(|error| malformed(provider, &error.to_string()))
 }
 
 /// An answer that breaks the protocol.
-pub(super) fn malformed(provider: &str, what: &str) -> Box<CallFailure> {
+pub(super) fn malformed(provider: &str, what: &str) -> CallFailure {
     let message = format!("provider `{provider}` sent an answer that cannot be read: {what}");
-    Box::new(CallFailure::new(FailureClass::Transient, Sent::Started, message).with_code("malformedAnswer"))
+    CallFailure::new(FailureClass::Transient, Sent::Started, message).with_code("malformedAnswer")
 }
 
 /// Reported output, or what the streamed bytes amount to if that is more.
@@ -152,7 +149,7 @@ fn word(value: Option<&Value>) -> String {
 }
 
 /// An error that came inside a stream which had begun with success.
-pub(super) fn in_band(provider: &str, error: &ErrorObject) -> Box<CallFailure> {
+pub(super) fn in_band(provider: &str, error: &ErrorObject) -> CallFailure {
     let (kind, code, message) = (
         word(error.kind.as_ref()),
         word(error.code.as_ref()),
@@ -165,7 +162,7 @@ pub(super) fn in_band(provider: &str, error: &ErrorObject) -> Box<CallFailure> {
         "provider `{provider}` broke off with {name}: {}",
         shorten(&message)
     );
-    Box::new(CallFailure::new(class, Sent::Started, text))
+    CallFailure::new(class, Sent::Started, text)
 }
 
 /// The failure behind an error status.
@@ -267,9 +264,8 @@ pub(super) fn classify(status: u16, code: &str, kind: &str, message: &str) -> Fa
         401 | 403 => FailureClass::Auth,
         402 => FailureClass::Billing,
         404 => FailureClass::NotFound,
-        408 | 425 => FailureClass::Transient,
         429 | 529 => throttled,
-        500.. => FailureClass::Transient,
+        408 | 425 | 500.. => FailureClass::Transient,
         _ => classify_by_words(message, status == 0 && kind.is_empty() && code.is_empty()),
     }
 }

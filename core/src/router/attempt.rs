@@ -77,7 +77,7 @@ impl Next {
     fn note(&mut self, when: When) {
         match when {
             When::At(moment) => self.at = Some(self.at.map_or(moment, |known| known.min(moment))),
-            When::WhenACallEnds => self.when_a_call_ends = true,
+            When::ACallEnds => self.when_a_call_ends = true,
             When::NotInThisCall => {}
         }
     }
@@ -175,10 +175,11 @@ impl<'a> Call<'a> {
                         match chosen.basis {
                             PriceBasis::Known => {}
                             PriceBasis::Assumed if chosen.price.is_free() => {
-                                reason.push_str("; no price is known: its cost is not counted")
+                                reason.push_str("; no price is known: its cost is not counted");
                             }
                             PriceBasis::Assumed => {
-                                reason.push_str("; no price is known: counted at the dearest of its provider")
+                                reason
+                                    .push_str("; no price is known: counted at the dearest of its provider");
                             }
                         }
                         pass.chosen = Some(chosen);
@@ -394,7 +395,7 @@ impl<'a> Call<'a> {
         if confirmed == Confirmation::Confirmed {
             let (size, counted) = (self.size, usage.input_total());
             self.shared.with_health(&candidate.provider, |health| {
-                health.model(&candidate.model).ratio.learn(size, counted)
+                health.model(&candidate.model).ratio.learn(size, counted);
             });
         }
         let charge = self.charge(candidate, usage, cost, confirmed);

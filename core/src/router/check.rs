@@ -222,11 +222,11 @@ fn cheapest_model(shared: &Shared, registered: &Registered) -> Option<String> {
         .values()
         .flatten()
         .chain(&shared.settings.default_route);
-    let routed = routes
+    let in_use = routes
         .filter(|candidate| candidate.provider == *id)
         .map(|candidate| &candidate.model)
         .min_by_key(|model| price(model));
-    routed
+    in_use
         .or_else(|| models.keys().min_by_key(|model| price(model)))
         .cloned()
 }

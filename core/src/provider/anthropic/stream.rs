@@ -63,6 +63,7 @@ struct End {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_field_names, reason = "the names of the wire")]
 struct Counters {
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
@@ -140,7 +141,7 @@ impl<'a> Answer<'a> {
         index: u64,
         mut start: Map<String, Value>,
         events: &mut (dyn FnMut(Delta) + Send),
-    ) -> Result<(), Box<CallFailure>> {
+    ) -> Result<(), CallFailure> {
         if self.blocks.len() >= BLOCKS_MAX {
             return Err(wire::malformed(self.provider, "too many content blocks"));
         }
@@ -198,7 +199,7 @@ impl<'a> Answer<'a> {
                 events(Delta::Reasoning(thinking));
             }
             (Block::Opaque(fields), BlockDelta::SignatureDelta { signature }) => {
-                append(fields, "signature", &signature)
+                append(fields, "signature", &signature);
             }
             _ => {}
         }
@@ -216,7 +217,7 @@ impl Reducer for Answer<'_> {
         &mut self,
         event: &Event,
         events: &mut (dyn FnMut(Delta) + Send),
-    ) -> Result<Progress, Box<CallFailure>> {
+    ) -> Result<Progress, CallFailure> {
         match wire::decode::<Frame>(self.provider, event)? {
             Frame::MessageStart { message } => {
                 self.usage = self.usage.raised_to(message.usage.usage());
@@ -248,7 +249,7 @@ impl Reducer for Answer<'_> {
         wire::usage_so_far(self.usage, self.streamed_bytes)
     }
 
-    fn finish(self) -> Result<Response, Box<CallFailure>> {
+    fn finish(self) -> Result<Response, CallFailure> {
         let ran_out = matches!(
             self.stop_reason.as_deref(),
             Some("max_tokens" | "model_context_window_exceeded")

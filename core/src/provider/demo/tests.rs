@@ -69,11 +69,11 @@ impl Repository {
             }
             "read_file" => {
                 let text = self.files.get(&path).ok_or("no such file")?;
-                Ok(text
+                let lines = text
                     .lines()
                     .enumerate()
-                    .map(|(at, line)| format!("{:>5}\t{line}\n", at + 1))
-                    .collect())
+                    .map(|(at, line)| format!("{:>5}\t{line}", at + 1));
+                Ok(lines.collect::<Vec<_>>().join("\n"))
             }
             "edit_file" if self.refuse_edits => Err("old_text was not found".to_owned()),
             "edit_file" => {

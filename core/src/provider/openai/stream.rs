@@ -147,7 +147,7 @@ impl Reducer for Answer<'_> {
         &mut self,
         event: &Event,
         events: &mut (dyn FnMut(Delta) + Send),
-    ) -> Result<Progress, Box<CallFailure>> {
+    ) -> Result<Progress, CallFailure> {
         if event.data == b"[DONE]" {
             return Ok(Progress::Quiet);
         }
@@ -207,7 +207,7 @@ impl Reducer for Answer<'_> {
         wire::usage_so_far(self.usage, self.streamed_bytes)
     }
 
-    fn finish(self) -> Result<Response, Box<CallFailure>> {
+    fn finish(self) -> Result<Response, CallFailure> {
         let end = self.end.unwrap_or_default();
         let reason = end.incomplete_details.and_then(|details| details.reason);
         let items = end
