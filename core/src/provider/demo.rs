@@ -8,6 +8,7 @@
 mod body;
 mod briefing;
 mod change;
+mod comment;
 mod developer;
 mod language;
 mod spot;

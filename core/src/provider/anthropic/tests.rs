@@ -348,3 +348,28 @@ async fn a_port_where_nobody_listens_means_that_nothing_was_sent() {
         (Sent::Nothing, "providerUnreachable")
     );
 }
+
+#[tokio::test]
+async fn json_where_a_stream_was_asked_for_is_a_failure_with_the_class_of_its_error() {
+    let json = |body: Value| {
+        Reply::Status(
+            200,
+            vec![("content-type", "application/json".to_owned())],
+            body.to_string(),
+        )
+    };
+    let failure = failure_of(json(
+        json!({"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}),
+    ))
+    .await;
+    assert_eq!(
+        (failure.class, failure.sent),
+        (FailureClass::Throttled { retry_after: None }, Sent::Started)
+    );
+    let failure = failure_of(json(json!({"content": [{"type": "text", "text": "whole"}]}))).await;
+    assert_eq!(
+        (failure.class, failure.sent),
+        (FailureClass::Invalid, Sent::Started),
+        "never a success"
+    );
+}

@@ -273,11 +273,10 @@ impl Reducer for Answer<'_> {
     }
 }
 
-/// Arguments as text; none at all are an empty object.
+/// Arguments as text; none at all, or null, are an empty object.
 pub(in crate::provider) fn parse_arguments(text: &str) -> serde_json::Result<Value> {
-    if text.trim().is_empty() {
-        Ok(Value::Object(serde_json::Map::new()))
-    } else {
-        serde_json::from_str(text)
+    match text.trim() {
+        "" | "null" => Ok(Value::Object(serde_json::Map::new())),
+        text => serde_json::from_str(text),
     }
 }
