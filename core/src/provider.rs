@@ -101,5 +101,4 @@ pub fn build(settings: &ProviderSettings, http: &Http) -> Result<Arc<dyn Provide
 }
 
 #[cfg(test)]
-#[path = "provider/testing.rs"]
 pub(crate) mod testing;

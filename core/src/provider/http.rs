@@ -216,7 +216,7 @@ impl Endpoint {
             },
         };
         if !response.status().is_success() {
-            return Err(self.refused(response).await);
+            return Err(self.refused(response, cancel).await);
         }
         let is_plain = response
             .headers()
@@ -224,7 +224,7 @@ impl Endpoint {
             .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
         if is_plain {
             // A proxy that does not stream, or an error in the clothes of success.
-            let failure = self.refused(response).await;
+            let failure = self.refused(response, cancel).await;
             return Err(CallFailure {
                 sent: Sent::Started,
                 ..failure
@@ -258,7 +258,7 @@ impl Endpoint {
         CallFailure::new(FailureClass::Transient, sent, message).with_code("providerTimeout")
     }
 
-    async fn refused(&self, mut response: reqwest::Response) -> CallFailure {
+    async fn refused(&self, mut response: reqwest::Response, cancel: &CancellationToken) -> CallFailure {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let mut body = Vec::new();
@@ -271,7 +271,12 @@ impl Endpoint {
                 }
             }
         };
-        let _ = tokio::time::timeout(ERROR_BODY_TIMEOUT, reading).await;
+        // Whatever came of it by then is enough: the status alone says what to do.
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = tokio::time::sleep(ERROR_BODY_TIMEOUT) => {}
+            () = reading => {}
+        }
         let failure = wire::refusal(self, status, &headers, &body);
         CallFailure {
             status: Some(status),

@@ -3,7 +3,7 @@
 mod errors;
 mod retry_after;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use errors::{ErrorObject, in_band, refusal};
@@ -111,6 +111,13 @@ pub(super) fn encode(body: &impl serde::Serialize) -> Result<Vec<u8>, CallFailur
 /// Reads the data of an event; what is not JSON is a fault of the provider.
 pub(super) fn decode<'a, T: Deserialize<'a>>(provider: &str, event: &'a Event) -> Result<T, CallFailure> {
     serde_json::from_slice(&event.data).map_err(|error| malformed(provider, &error.to_string()))
+}
+
+/// For fields that some servers send as null where others leave them out.
+pub(super) fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    value: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or_default())
 }
 
 /// An answer that breaks the protocol.

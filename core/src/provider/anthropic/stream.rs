@@ -19,7 +19,7 @@ const BLOCKS_MAX: usize = 4096;
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Frame {
     MessageStart {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "wire::null_as_default")]
         message: Start,
     },
     ContentBlockStart {
@@ -33,14 +33,14 @@ enum Frame {
         delta: BlockDelta,
     },
     MessageDelta {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "wire::null_as_default")]
         delta: End,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "wire::null_as_default")]
         usage: Counters,
     },
     MessageStop,
     Error {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "wire::null_as_default")]
         error: ErrorObject,
     },
     #[serde(other)]
@@ -52,6 +52,7 @@ enum Frame {
 struct Start {
     id: Option<String>,
     model: Option<String>,
+    #[serde(deserialize_with = "wire::null_as_default")]
     usage: Counters,
 }
 

@@ -12,7 +12,7 @@ use crate::provider::{
 
 fn start() -> Value {
     json!({"type": "message_start", "message": {"id": "msg_1", "model": "model-1-dated", "role": "assistant", "new_field": {},
-        "usage": {"input_tokens": 12, "cache_read_input_tokens": 900, "cache_creation_input_tokens": 40, "output_tokens": 1, "service_tier": "x"}}})
+        "stop_reason": null, "usage": {"input_tokens": 12, "cache_read_input_tokens": 900, "cache_creation_input_tokens": 40, "output_tokens": 1, "service_tier": "x"}}})
 }
 
 fn text_block(text: &str) -> Vec<Value> {
@@ -371,5 +371,21 @@ async fn json_where_a_stream_was_asked_for_is_a_failure_with_the_class_of_its_er
         (failure.class, failure.sent),
         (FailureClass::Invalid, Sent::Started),
         "never a success"
+    );
+}
+
+#[tokio::test]
+async fn null_where_others_leave_out_is_no_error() {
+    let frames = [
+        json!({"type": "message_start", "message": {"id": null, "model": null, "usage": null}}),
+        json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "fine"}}),
+        json!({"type": "message_delta", "delta": null, "usage": null}),
+        json!({"type": "message_stop"}),
+    ];
+    let server = Server::start(judge_messages, vec![Reply::Stream(testing::events(&frames))]).await;
+    let (response, _) = call(&server, &request("hello")).await.expect("answers");
+    assert_eq!(
+        (response.text().as_str(), response.usage.is_empty()),
+        ("fine", true)
     );
 }
