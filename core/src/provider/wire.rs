@@ -134,3 +134,22 @@ pub(super) fn usage_so_far(reported: Usage, streamed_bytes: u64) -> Usage {
     };
     reported.raised_to(streamed)
 }
+
+/// The events through a reducer as [`exchange`] does it, without the network.
+#[cfg(test)]
+pub(super) fn reduce_for_tests<R: Reducer>(mut reducer: R, events: &[Event]) {
+    for event in events {
+        match reducer.take(event, &mut |_| {}) {
+            Ok(Progress::Complete) => break,
+            Ok(_) => {}
+            Err(_) => return,
+        }
+    }
+    let seen = reducer.usage_seen();
+    if let Ok(response) = reducer.finish() {
+        assert!(
+            seen.output_tokens >= response.usage.output_tokens,
+            "usage never falls"
+        );
+    }
+}

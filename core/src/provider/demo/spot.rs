@@ -11,6 +11,8 @@ use super::language::{Bodies, Docs, Language, Signature};
 const BODY_LINES_MAX: usize = 40;
 /// Longest file that is looked at (lines).
 const LINES_MAX: usize = 20_000;
+/// Longest text of the task in a note (characters).
+const NOTE_CHARS_MAX: usize = 120;
 const SIGNED: &str = "clode-ls demo";
 
 /// What kind of work.
@@ -58,6 +60,48 @@ pub(super) fn choose<'a>(spots: &'a [Spot], hint: Option<usize>, briefing: &Brie
         .or_else(nearest)
         .or_else(|| spots.iter().find(open))
         .or_else(|| spots.first())
+}
+
+/// A comment about the task at the line where it began (from 1), else at the top; none when it is
+/// there already.
+pub(super) fn note(path: &str, text: &str, line: Option<usize>, title: &str) -> Option<Spot> {
+    let language = Language::of(path)?;
+    let lines: Vec<&str> = text.lines().take(LINES_MAX).collect();
+    let first = usize::from(lines.first().is_some_and(|line| line.starts_with("#!")));
+    let at = line
+        .map_or(first, |line| line.saturating_sub(1))
+        .max(first)
+        .min(lines.len().saturating_sub(1));
+    let anchor = lines.get(at).copied().unwrap_or_default();
+    let (open, close) = match language.comments.first().copied().unwrap_or("#") {
+        "<!--" => ("<!--", " -->"),
+        mark => (mark, ""),
+    };
+    let title: String = title
+        .replace("*/", "")
+        .replace("-->", "")
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(NOTE_CHARS_MAX)
+        .collect();
+    let note = format!(
+        "{}{open} The {SIGNED} was asked here: {}{close}",
+        indent(anchor),
+        title.trim()
+    );
+    let is_there = lines.iter().any(|line| line.trim() == note.trim());
+    (!is_there).then(|| Spot {
+        what: What::Todo,
+        line: at,
+        name: String::new(),
+        title: "Leave a note about the task".to_owned(),
+        done: "Left a note about the task".to_owned(),
+        change: Change {
+            start: at,
+            end: at + 1,
+            lines: vec![note, anchor.to_owned()],
+        },
+    })
 }
 
 /// Everything there is to do in this text, in the order of its lines.

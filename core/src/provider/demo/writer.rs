@@ -43,7 +43,7 @@ pub(super) fn plan(briefing: &Briefing) -> String {
         }
         Some((path, None)) => {
             let goal = format!(
-                "Look at `{path}` and settle the first TODO there, or document the first public item that has no documentation."
+                "Settle in `{path}` what a fixed rule can settle (a TODO, an empty function, a missing description), else leave a note about the task there."
             );
             (path.clone(), format!("Settle what is open in {path}"), goal)
         }
