@@ -145,6 +145,18 @@ impl Workspaces {
             .flatten())
     }
 
+    /// Makes a patch independent of the user's objects: from now on it can be shown, applied and
+    /// compared again even when the user prunes or rewrites what it began from.
+    pub async fn keep(&self, repository: &Repository, patch: &Patch) -> Result<()> {
+        let vault = self.vault(repository).await?;
+        let blobs = patch
+            .files
+            .iter()
+            .flat_map(|file| [file.base_blob.clone(), file.result_blob.clone()]);
+        let blobs: Vec<String> = blobs.flatten().collect();
+        vault.keep(&[&patch.base, &patch.result], &blobs).await
+    }
+
     /// Lets go of a commit of ours, and of the snapshot's secret files with it: the next clean-up of
     /// our store may remove it.
     pub async fn forget(&self, repository: &Repository, commit: &CommitId) -> Result<()> {

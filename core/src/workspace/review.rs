@@ -138,7 +138,7 @@ pub fn replacements(
             Found::Text(number, Place::Taken(_)) if review.is_applied(number) => {}
             Found::Text(_, Place::Taken(_)) => misfits.push(review.placed(hunk)),
             Found::Scattered(_, parts) => {
-                found.extend(review.each(parts, Presence::Missing, |part| &part.bring))
+                found.extend(review.each(parts, Presence::Missing, |part| &part.bring));
             }
             Found::Whole => match whole_file(file, hunk, current) {
                 Whole::Fits(Some(text)) if text != current => found.extend(review.rewrite(&text)),
@@ -170,7 +170,7 @@ pub fn reversals(
                 found.push(review.replace(lines, review.merge.take_back(number, lines, review.end)));
             }
             Found::Scattered(_, parts) => {
-                found.extend(review.each(parts, Presence::There, |part| &part.take_back))
+                found.extend(review.each(parts, Presence::There, |part| &part.take_back));
             }
             Found::Text(_, Place::Free(_)) | Found::Whole => {}
             Found::Text(..) => misfits.push(review.placed(hunk)),

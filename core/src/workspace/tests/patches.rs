@@ -199,6 +199,35 @@ async fn nothing_changed_is_an_empty_patch() {
     assert_eq!((patch.files.len(), patch.to_unified()), (0, String::new()));
 }
 
+#[tokio::test]
+async fn a_kept_patch_outlives_what_the_user_prunes() {
+    let world = World::new().await;
+    world.write("src/a", "a\n");
+    world.write("b", "b\n");
+    world.commit_all();
+    let (repository, patch, _) = patch_of(&world, |slot| write(&slot.root.join("src/a"), b"agent\n")).await;
+    world.workspaces.keep(&repository, &patch).await.unwrap();
+
+    world.write("src/a", "rewritten\n");
+    world.git(&["add", "-A"]);
+    world.git(&["commit", "-q", "--amend", "-m", "other"]);
+    world.git(&["reflog", "expire", "--expire=now", "--all"]);
+    world.git(&["gc", "-q", "--prune=now"]);
+
+    let again = world
+        .workspaces
+        .patch(&repository, &patch.base, &patch.result)
+        .await
+        .unwrap();
+    assert_eq!(again, patch);
+    let base = world
+        .workspaces
+        .file_at(&repository, &patch.base, "src/a")
+        .await
+        .unwrap();
+    assert_eq!(base.as_deref(), Some(b"a\n".as_slice()));
+}
+
 /// A small generator, so that every run sees the same texts.
 struct Dice(u64);
 
