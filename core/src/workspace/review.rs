@@ -13,6 +13,7 @@ use super::lines;
 use super::merge::{Clash, FinalEnd, Merge, Piece, Place, Placement};
 use super::patch::{FileChange, Hunk, HunkKind};
 use crate::id::HunkId;
+use crate::pipeline::HunkState;
 use scatter::{Part, Presence, Scattered, scattered};
 use whole::{Whole, whole_file};
 
@@ -20,28 +21,6 @@ pub(crate) use whole::same_text;
 
 /// Said of an applied hunk whose lines the user edited.
 const CHANGED_SINCE: &str = "it was changed since it was applied";
-
-/// In which state a hunk is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum HunkState {
-    /// It can be taken.
-    Pending,
-    /// Its text is in the user's file.
-    Applied,
-    /// It was sent to an editor, and nothing shows yet that it arrived.
-    Unconfirmed,
-    /// Applying it failed; it can be tried again.
-    Failed,
-    /// A person does not want it.
-    Rejected,
-    /// The user changed the same lines.
-    Conflict,
-    /// A later round replaced it.
-    Superseded,
-    /// It was applied and taken back.
-    Reverted,
-}
 
 impl HunkState {
     fn is_applied(self) -> bool {
