@@ -6,15 +6,19 @@
 
 mod actor;
 mod admission;
+mod adoption;
 mod configuration;
 mod context;
 mod effects;
+mod gates;
 mod pipelines;
 mod routing;
 mod signal;
 mod start;
+mod status;
 mod upkeep;
 mod view;
+mod wait;
 mod watch;
 
 use std::collections::HashMap;
@@ -29,7 +33,9 @@ pub use configuration::{ClientSettings, Configurations, Configured};
 pub use context::{ModelAnswer, ResumePoint, StepContext, WorkingDirectory};
 pub use signal::{Orphan, Signal};
 pub use start::{StartRequest, Started};
+pub use status::{BudgetView, DayView, ProviderView};
 pub use view::{ErrorView, MetricsView, PipelineDetail, PipelineSummary, StepView, TaskView, file_uri};
+pub use wait::{Until, Waited};
 
 use crate::clock::Clock;
 use crate::config::Environment;

@@ -88,13 +88,14 @@ pub(super) async fn ensure(shared: &Arc<Shared>, run: &PipelineId) -> Result<()>
         return Ok(());
     };
     tracing::info!(%run, fence, "adopted");
-    let orphaned = row.owner.is_some();
+    let ended = row.finished;
     let row = RunRow {
         fence,
         owner: Some(shared.owner.clone()),
         ..row
     };
-    start(shared, row, repository, orphaned.then_some(Event::Recovered)).await
+    // A run that was parked in good order has steps under way as well, as far as its state knows.
+    start(shared, row, repository, (!ended).then_some(Event::Recovered)).await
 }
 
 async fn repository_of(shared: &Arc<Shared>, row: &RunRow) -> Result<Arc<Repository>> {
@@ -227,7 +228,7 @@ impl Actor {
     async fn begin(&mut self, first: Option<Event>, handle: &Handle) -> Result<()> {
         if let Some(event) = first {
             self.take_in(event).await?;
-            if !self.machine.status().is_ended() {
+            if self.machine.status() == Status::Running {
                 let alert = RunEvent::Alert {
                     code: "resumed".to_owned(),
                     message: "goes on after its process ended".to_owned(),
