@@ -1,6 +1,8 @@
 //! Hunks under review: where each of them lies in what the user's text is now, in which state it is,
 //! and which replacements bring it in or take it back. Pure; nothing here reads or writes.
 
+mod whole;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -10,6 +12,9 @@ use super::lines;
 use super::merge::{Clash, FinalEnd, Merge, Piece, Place, Placement};
 use super::patch::{FileChange, Hunk, HunkKind};
 use crate::id::HunkId;
+use whole::{Whole, whole_file};
+
+pub(crate) use whole::same_text;
 
 /// In which state a hunk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -122,7 +127,7 @@ pub fn replacements(
     for hunk in file.hunks.iter().filter(|hunk| wanted.contains(&hunk.id)) {
         match review.find(hunk) {
             Found::Text(number, Place::Free(lines)) => {
-                found.push(review.replace(lines, review.merge.bring(number, lines, review.end)))
+                found.push(review.replace(lines, review.merge.bring(number, lines, review.end)));
             }
             Found::Text(_, Place::Present(_) | Place::Beside(_)) => {}
             Found::Text(number, Place::Taken(_)) if review.is_applied(number) => {}
@@ -411,94 +416,6 @@ fn settle(merge: &Merge<'_>, was_applied: impl Fn(usize) -> bool) -> (Placement,
         merge.places(|number| was_applied(number) && !undone.contains(&number)),
         undone,
     )
-}
-
-/// What a hunk that concerns the file as a whole meets.
-enum Whole {
-    /// It fits; for text the text afterwards.
-    Fits(Option<String>),
-    /// It is as the hunk would make it.
-    Done,
-    /// It does not fit, and why.
-    Clashes(String),
-}
-
-fn whole_file(file: &FileChange, hunk: &Hunk, current: &str) -> Whole {
-    let same = |text: Option<&str>| text.is_some_and(|text| same_text(text, current));
-    match hunk.kind {
-        HunkKind::Text | HunkKind::Mode | HunkKind::Binary => Whole::Fits(None),
-        HunkKind::Create if same(file.result_text.as_deref()) => Whole::Done,
-        HunkKind::Create if current.is_empty() => Whole::Fits(file.result_text.clone()),
-        HunkKind::Create => Whole::Clashes("a file of that name is there already".to_owned()),
-        HunkKind::Delete if file.binary || same(file.base_text.as_deref()) => Whole::Fits(None),
-        HunkKind::Delete => Whole::Clashes("you changed the file that would be deleted".to_owned()),
-        HunkKind::Rename if file.binary => Whole::Fits(None),
-        HunkKind::Rename => merge_whole(file, current),
-    }
-}
-
-/// Merges all changes of a renamed file onto the current text.
-fn merge_whole(file: &FileChange, current: &str) -> Whole {
-    let (base, result) = (
-        file.base_text.as_deref().unwrap_or_default(),
-        file.result_text.as_deref().unwrap_or_default(),
-    );
-    let (base_lines, result_lines) = (lines::split(base), lines::split(result));
-    let edits = lines::edits(&base_lines, &result_lines);
-    let pieces: Vec<Piece> = edits
-        .into_iter()
-        .map(|edit| Piece {
-            base: edit.old,
-            new_text: result_lines.get(edit.new).unwrap_or_default().concat(),
-        })
-        .collect();
-    let merge = Merge::new(base, current, &pieces);
-    let (mut text, mut at) = (String::new(), 0);
-    let placement = merge.places(|_| false);
-    for (number, place) in placement.places.iter().enumerate() {
-        let (lines, brings) = match place {
-            Place::Free(lines) => (lines, Some(merge.bring(number, lines, placement.end))),
-            Place::Present(lines) | Place::Beside(lines) => (lines, None),
-            Place::Taken(_) => {
-                return Whole::Clashes(
-                    "you changed the same lines of the file that would be moved".to_owned(),
-                );
-            }
-        };
-        text.extend(
-            merge
-                .current()
-                .get(at..lines.start)
-                .unwrap_or_default()
-                .iter()
-                .copied(),
-        );
-        match brings {
-            Some(brings) => text.push_str(&brings),
-            None => text.extend(
-                merge
-                    .current()
-                    .get(lines.clone())
-                    .unwrap_or_default()
-                    .iter()
-                    .copied(),
-            ),
-        }
-        at = lines.end;
-    }
-    text.extend(merge.current().get(at..).unwrap_or_default().iter().copied());
-    Whole::Fits(Some(text))
-}
-
-/// The same but for line ends and the final line end.
-pub(crate) fn same_text(a: &str, b: &str) -> bool {
-    let contents = |text: &str| {
-        lines::split(text)
-            .into_iter()
-            .map(|line| lines::content(line).to_owned())
-            .collect::<Vec<_>>()
-    };
-    a == b || contents(a) == contents(b)
 }
 
 fn place_absent(file: &FileChange, hunk: &Hunk, decided: &BTreeMap<HunkId, HunkState>) -> Placed {

@@ -10,21 +10,18 @@ use serde::{Deserialize, Serialize};
 
 use super::files;
 use super::git::{Call, Git};
-use super::repository::{FileSettings, Repository};
-use crate::id::{CommitId, TreeId, random_hex};
+use super::repository::Repository;
+use crate::id::{CommitId, TreeId};
 use crate::{Error, Kind, Result};
-
-/// Bytes of randomness in the name of a scratch directory.
-const SCRATCH_NAME_BYTES: usize = 8;
 
 /// Our bare repository and what lies beside it.
 #[derive(Debug, Clone)]
 pub(crate) struct Vault {
-    git: Git,
+    pub(crate) git: Git,
     git_dir: PathBuf,
     objects: PathBuf,
     sealed: PathBuf,
-    scratch: PathBuf,
+    pub(crate) scratch: PathBuf,
     object_format: String,
 }
 
@@ -109,35 +106,6 @@ impl Vault {
         &self.object_format
     }
 
-    /// A git directory of our own for one operation; removed when dropped.
-    pub(crate) fn scratch(&self, settings: &FileSettings) -> Result<Scratch> {
-        let root = self.scratch.join(random_hex(SCRATCH_NAME_BYTES)?);
-        let scratch = Scratch {
-            git: self.git.clone(),
-            settings: settings.clone(),
-            vault: self.clone(),
-            root,
-        };
-        files::private_dir(&scratch.git_dir().join("info"))?;
-        files::private_dir(&scratch.git_dir().join("refs"))?;
-        files::private_dir(&scratch.git_dir().join("objects"))?;
-        files::private_dir(&scratch.tree())?;
-        files::write(&scratch.git_dir().join("HEAD"), b"ref: refs/heads/none\n")?;
-        files::write(
-            &scratch.git_dir().join("config"),
-            basic_config(&self.object_format).as_bytes(),
-        )?;
-        files::write(
-            &scratch.git_dir().join("info/exclude"),
-            settings.excludes.join("\n").as_bytes(),
-        )?;
-        files::write(
-            &scratch.git_dir().join("info/attributes"),
-            settings.attributes.join("\n").as_bytes(),
-        )?;
-        Ok(scratch)
-    }
-
     /// Writes a commit and keeps it with a ref `refs/clode/<class>/<commit>`.
     pub(crate) async fn commit(
         &self,
@@ -169,6 +137,20 @@ impl Vault {
             .bytes()
             .await?;
         Ok(CommitId::new(commit))
+    }
+
+    /// Removes the refs that keep a commit.
+    pub(crate) async fn forget(&self, commit: &CommitId) -> Result<()> {
+        let mut orders = String::new();
+        for class in ["snapshots", "sealed", "results"] {
+            orders.push_str("delete refs/clode/");
+            orders.extend([class, "/", commit.as_str(), "\n"]);
+        }
+        self.reading(["update-ref", "--stdin"])
+            .stdin(orders.into_bytes())
+            .bytes()
+            .await?;
+        Ok(())
     }
 
     /// Reads a commit of ours or of the user's.
@@ -237,12 +219,8 @@ impl Vault {
                     .is_some_and(|size| size <= bytes_max)
             })
             .collect();
-        let wanted: String = ids
-            .iter()
-            .zip(&fits)
-            .filter(|(_, fits)| **fits)
-            .map(|(id, _)| format!("{id}\n"))
-            .collect();
+        let fitting = ids.iter().zip(&fits).filter(|(_, fits)| **fits);
+        let wanted: String = fitting.flat_map(|(id, _)| [id, "\n"]).collect();
         if wanted.is_empty() {
             return Ok(vec![None; ids.len()]);
         }
@@ -301,56 +279,6 @@ fn next_blob(rest: &mut &[u8]) -> Result<Vec<u8>> {
     let content = body.get(1..=size).ok_or_else(torn)?.to_vec();
     *rest = body.get(size + 2..).ok_or_else(torn)?;
     Ok(content)
-}
-
-/// A git directory, an index and an empty tree of files for one operation of ours.
-#[derive(Debug)]
-pub(crate) struct Scratch {
-    git: Git,
-    settings: FileSettings,
-    vault: Vault,
-    root: PathBuf,
-}
-
-impl Scratch {
-    /// The git directory.
-    pub(crate) fn git_dir(&self) -> PathBuf {
-        self.root.join("git")
-    }
-
-    /// The index file.
-    pub(crate) fn index(&self) -> PathBuf {
-        self.root.join("index")
-    }
-
-    /// The empty tree of files.
-    pub(crate) fn tree(&self) -> PathBuf {
-        self.root.join("tree")
-    }
-
-    /// A call with the scratch index and git directory, on this tree of files, with the user's way
-    /// of converting line ends.
-    pub(crate) fn call<'a>(&self, args: impl IntoIterator<Item = &'a str>, work_tree: &Path) -> Call {
-        let call = self
-            .git
-            .call(args)
-            .git_dir(&self.git_dir())
-            .index(&self.index())
-            .work_tree(work_tree);
-        let call = call.objects(self.vault.objects()).whole_tree();
-        self.settings
-            .conversion
-            .iter()
-            .fold(call, |call, setting| call.setting(setting.clone()))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = files::remove_tree(&self.root) {
-            tracing::warn!(%error, "a scratch directory stays");
-        }
-    }
 }
 
 /// The configuration of a git directory of ours.

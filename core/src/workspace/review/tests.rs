@@ -228,10 +228,7 @@ fn edited(base: &[String], edits: &[(prop::sample::Index, u8, String)]) -> Vec<S
 }
 
 fn text(lines: &[String], end: &str, last: bool) -> String {
-    let mut text = lines
-        .iter()
-        .map(|line| format!("{line}{end}"))
-        .collect::<String>();
+    let mut text: String = lines.iter().flat_map(|line| [line, end]).collect();
     if !last && !lines.is_empty() {
         text.truncate(text.len() - end.len());
     }

@@ -1,6 +1,6 @@
 use std::os::unix::fs::symlink;
 
-use super::world::{World, files_of, make_executable, write};
+use super::world::{World, files_of, make_executable, numbered, write};
 use crate::workspace::{Change, HunkKind, Patch, Repository, Slot, Verdict};
 
 async fn patch_of(world: &World, change: impl FnOnce(&Slot)) -> (Repository, Patch, std::path::PathBuf) {
@@ -36,7 +36,7 @@ fn apply_by_git(world: &World, patch: &Patch, slot: &std::path::Path) {
 #[tokio::test]
 async fn every_kind_of_change_is_a_patch_that_git_applies() {
     let world = World::new().await;
-    let long: String = (0..60).map(|line| format!("line {line}\n")).collect();
+    let long = numbered(60, "\n");
     for (path, text) in [
         ("edited", long.as_str()),
         ("renamed/from", &long),
@@ -127,7 +127,7 @@ async fn ids_are_stable_unique_and_independent_of_the_place() {
     world.commit_all();
     let edit = |text: &str| text.replace("b\n", "B\n");
     let (_, patch, _) = patch_of(&world, |slot| {
-        write(&slot.root.join("file"), edit(&block.repeat(4)).as_bytes())
+        write(&slot.root.join("file"), edit(&block.repeat(4)).as_bytes());
     })
     .await;
     let ids = |patch: &Patch| {
