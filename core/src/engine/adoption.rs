@@ -10,11 +10,16 @@ impl Engine {
     /// Runs of a repository that go on when somebody drives them, and that nobody drives.
     pub async fn orphans(&self, repository: &RepositoryId) -> Result<Vec<RunRow>> {
         let store = &self.shared.services.store;
-        let filter =
-            RunFilter { repository: Some(repository.clone()), unfinished_only: true, ..RunFilter::default() };
+        let filter = RunFilter {
+            repository: Some(repository.clone()),
+            unfinished_only: true,
+            ..RunFilter::default()
+        };
         let is_orphan = |row: &RunRow| {
             let driven = row.owner.as_ref().is_some_and(|owner| store.is_alive(owner));
-            let ours = row.machine_version().is_ok_and(|version| version == MACHINE_VERSION);
+            let ours = row
+                .machine_version()
+                .is_ok_and(|version| version == MACHINE_VERSION);
             !driven && ours && row.status != Status::Paused.as_str()
         };
         Ok(store.runs(filter).await?.into_iter().filter(is_orphan).collect())

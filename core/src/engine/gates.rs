@@ -29,7 +29,12 @@ impl Engine {
             "approvalId": gate.id, "gate": gate.kind, "approved": answer.approved, "choice": answer.choice,
             "comment": answer.comment, "maxCost": answer.max_cost, "from": by.surface, "client": by.detail,
         });
-        let signal = Signal::Answer { approval: Some(gate.id.clone()), gate: None, answer, by: by.clone() };
+        let signal = Signal::Answer {
+            approval: Some(gate.id.clone()),
+            gate: None,
+            answer,
+            by: by.clone(),
+        };
         self.signal(run, signal).await?;
         self.record(run, "approvalAnswered", &by, &detail).await;
         Ok(())
@@ -37,7 +42,11 @@ impl Engine {
 
     /// Writes down what a person did to a run. What was done stands even where this fails.
     pub async fn record(&self, run: &PipelineId, action: &str, by: &Answerer, detail: &serde_json::Value) {
-        let actor = if by.detail.is_empty() { by.surface.clone() } else { format!("{}: {}", by.surface, by.detail) };
+        let actor = if by.detail.is_empty() {
+            by.surface.clone()
+        } else {
+            format!("{}: {}", by.surface, by.detail)
+        };
         let record = AuditRecord {
             at: self.shared.services.clock.now(),
             run: Some(run.clone()),

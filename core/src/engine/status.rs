@@ -77,7 +77,12 @@ impl Engine {
         let zone = config.time_zone();
         let (day, resets_at) = (now.day(&zone), now.end_of_day(&zone));
         let limit = |wanted: &dyn Fn(&CapScope) -> bool| {
-            config.caps.iter().filter(|cap| wanted(&cap.scope)).map(|cap| cap.limit).min()
+            config
+                .caps
+                .iter()
+                .filter(|cap| wanted(&cap.scope))
+                .map(|cap| cap.limit)
+                .min()
         };
         let user = ledger.day_totals(&day, &DayScope::User).await?;
         let mut per_provider = BTreeMap::new();
@@ -94,7 +99,11 @@ impl Engine {
             _ => None,
         };
         let daily = day_view(&user, limit(&|scope| *scope == CapScope::UserDay), resets_at);
-        Ok(BudgetView { daily, per_provider, repository })
+        Ok(BudgetView {
+            daily,
+            per_provider,
+            repository,
+        })
     }
 
     /// The providers of this configuration and how they are.
@@ -117,7 +126,10 @@ impl Engine {
                 circuit: seen.map_or_else(|| json("closed"), |status| json(&status.circuit)),
                 rpm: rate(rates.rpm, seen.map_or(0, |status| status.rpm.used)),
                 tpm: rate(rates.tpm, seen.map_or(0, |status| status.tpm.used)),
-                models: seen.map_or_else(|| provider.models.keys().cloned().collect(), |status| status.models.clone()),
+                models: seen.map_or_else(
+                    || provider.models.keys().cloned().collect(),
+                    |status| status.models.clone(),
+                ),
             }
         };
         config.providers.iter().map(view).collect()
@@ -133,8 +145,13 @@ impl Engine {
     ) -> Vec<CheckReport> {
         let router = routing::router(&self.shared, config);
         let none = RepositoryId::new(NO_REPOSITORY);
-        let mut reports = router.check(only, &self.shared.owner, repository.unwrap_or(&none), cancel).await;
-        let missing = config.providers.iter().filter(|(id, _)| only.is_none_or(|only| only == id.as_str()));
+        let mut reports = router
+            .check(only, &self.shared.owner, repository.unwrap_or(&none), cancel)
+            .await;
+        let missing = config
+            .providers
+            .iter()
+            .filter(|(id, _)| only.is_none_or(|only| only == id.as_str()));
         for (id, provider) in missing {
             if !reports.iter().any(|report| report.id == *id) {
                 reports.push(unasked(id, provider));
@@ -155,9 +172,24 @@ fn unasked(id: &str, provider: &crate::config::ProviderConfig) -> CheckReport {
     let problem = provider.readiness.problem();
     let is_program = matches!(provider.kind, ProviderKind::ClaudeCode | ProviderKind::Acp);
     let (ok, code, message, hint) = match problem {
-        Some(problem) => (false, Some("providerNotReady"), problem, Some("`clode-ls doctor` shows what was found")),
-        None if is_program => (true, None, "the program was found; it is started by the Developer only".to_owned(), None),
-        None => (false, Some("providerNotReachable"), "it was not asked".to_owned(), Some("see the log")),
+        Some(problem) => (
+            false,
+            Some("providerNotReady"),
+            problem,
+            Some("`clode-ls doctor` shows what was found"),
+        ),
+        None if is_program => (
+            true,
+            None,
+            "the program was found; it is started by the Developer only".to_owned(),
+            None,
+        ),
+        None => (
+            false,
+            Some("providerNotReachable"),
+            "it was not asked".to_owned(),
+            Some("see the log"),
+        ),
     };
     CheckReport {
         id: id.to_owned(),
