@@ -22,6 +22,8 @@ mod trust;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use pipeline::approve::give as give_answer;
+
 use super::answer;
 use super::session::Session;
 
