@@ -33,11 +33,13 @@ pub fn descendants(of: u32) -> Vec<Process> {
     found
 }
 
-/// Every process whose environment or command line holds `mark`, wherever it hangs now.
+/// Every process whose environment, command line or working directory holds `mark`, wherever it hangs now.
 #[must_use]
 pub fn carrying(mark: &str) -> Vec<Process> {
     let holds = |process: &Process| {
         process.command.contains(mark)
+            || fs::read_link(format!("/proc/{}/cwd", process.id))
+                .is_ok_and(|directory| directory.to_string_lossy().contains(mark))
             || fs::read(format!("/proc/{}/environ", process.id))
                 .is_ok_and(|environment| contains(&environment, mark.as_bytes()))
     };
