@@ -1,0 +1,1 @@
+//! VS Code in a browser without a screen.
