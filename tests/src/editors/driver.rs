@@ -1,7 +1,7 @@
 //! A driver process: one JSON request a line in, one JSON answer a line out, and events in between.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -214,7 +214,3 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Forgets what an earlier run of the same test left.
-pub(super) fn clear(name: &str) {
-    let _ = fs::remove_file(artifacts().join(name));
-}
