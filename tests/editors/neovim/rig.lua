@@ -87,7 +87,7 @@ function rig.pipeline(status, gate)
   end
 end
 
---- What the plugin has drawn into a file: the line from 0, the sign, and the text below or above it.
+--- The open hunks that the plugin has drawn into a file: the line from 0, the sign, and the text beside it.
 ---@param path string
 function rig.marks(path)
   local namespace = vim.api.nvim_get_namespaces()["clode.review"]
@@ -98,7 +98,9 @@ function rig.marks(path)
         return piece[1]
       end, line))
     end, mark[4].virt_lines or {})
-    marks[#marks + 1] = { line = mark[2], sign = vim.trim(mark[4].sign_text or ""), text = table.concat(lines, "\n") }
+    if #lines > 0 then
+      marks[#marks + 1] = { line = mark[2], sign = vim.trim(mark[4].sign_text or ""), text = table.concat(lines, "\n") }
+    end
   end
   return marks
 end

@@ -145,6 +145,11 @@ impl Driver {
         }
     }
 
+    /// Its process number.
+    pub(super) fn process_id(&self) -> u32 {
+        self.child.id().expect("it has not been waited for")
+    }
+
     /// Closes its stdin, at which it ends, and waits for that.
     pub(super) async fn end(mut self) {
         drop(self.stdin.take());

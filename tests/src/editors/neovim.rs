@@ -1,6 +1,6 @@
 //! Neovim without a screen, with our plugin on its runtime path and nothing else.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -10,6 +10,7 @@ use super::source;
 use crate::cli;
 use crate::component::Component;
 use crate::fixture::Home;
+use crate::processes::{self, Process};
 
 /// One Neovim.
 #[derive(Debug)]
@@ -116,20 +117,19 @@ impl Neovim {
         self.driver.events("progress").into_iter().map(|mut event| event["value"].take()).collect()
     }
 
-    /// What would be read in the message area.
-    pub async fn messages(&mut self) -> String {
-        let value = self.lua("return vim.fn.execute('messages')", json!([])).await;
-        value.as_str().unwrap_or_default().to_owned()
+    /// Its process number.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.driver.process_id()
+    }
+
+    /// Waits for a process below it whose command line holds a text.
+    pub async fn child(&self, part: &str) -> Process {
+        processes::below(self.process_id(), part, LIMIT).await
     }
 
     /// Leaves it without saving anything.
     pub async fn quit(self) {
         self.driver.end().await;
     }
-}
-
-/// The plugin under test.
-#[must_use]
-pub fn plugin() -> PathBuf {
-    source("editors/neovim")
 }
