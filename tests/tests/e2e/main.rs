@@ -5,3 +5,8 @@ mod loop_demo;
 mod rig_api;
 mod rig_claude;
 mod rig_fixture;
+mod neovim;
+mod rig_api;
+mod rig_claude;
+mod rig_fixture;
+mod vscode;
