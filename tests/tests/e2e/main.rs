@@ -2,9 +2,6 @@
 
 mod framing;
 mod loop_demo;
-mod rig_api;
-mod rig_claude;
-mod rig_fixture;
 mod neovim;
 mod rig_api;
 mod rig_claude;
