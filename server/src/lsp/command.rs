@@ -4,7 +4,13 @@ use clode_core::{Error, Result};
 use futures::future::BoxFuture;
 use serde_json::Value;
 
+mod apply;
 pub(crate) mod arguments;
+mod document;
+mod edit;
+pub(crate) mod edit_plan;
+mod reject_hunks;
+mod show_diff;
 
 use super::session::Session;
 
@@ -30,7 +36,14 @@ pub(crate) struct Command {
 }
 
 /// Every command that is advertised.
-pub(crate) static COMMANDS: &[Command] = &[];
+pub(crate) static COMMANDS: &[Command] = &[
+    Command { id: "clode.document", run: document::run },
+    Command { id: "clode.pipeline.apply", run: apply::run },
+    Command { id: "clode.pipeline.edit", run: edit::run },
+    Command { id: "clode.pipeline.editPlan", run: edit_plan::run },
+    Command { id: "clode.pipeline.rejectHunks", run: reject_hunks::run },
+    Command { id: "clode.pipeline.showDiff", run: show_diff::run },
+];
 
 /// Answers `workspace/executeCommand`.
 pub(crate) async fn execute(session: &Session, params: Value) -> Result<Value> {
