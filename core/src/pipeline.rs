@@ -7,16 +7,20 @@
 //! Invariants: an ended machine asks for nothing but publication; a step runs only when all that it
 //! needs has finished; a rejected event changes nothing; every state accepts every event.
 
+mod answer;
 mod control;
 mod event;
 mod gate;
 mod machine;
 mod patch;
+mod progress;
 mod schedule;
 mod spec;
 mod state;
 mod step;
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;
 

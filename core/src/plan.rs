@@ -138,7 +138,11 @@ impl Reader {
     fn heading(&mut self, number: u32, line: &str) -> bool {
         if let Some(title) = line.strip_prefix("# ") {
             let title = title.trim();
-            self.plan.title = title.strip_prefix("Plan:").unwrap_or(title).trim().to_owned();
+            title
+                .strip_prefix("Plan:")
+                .unwrap_or(title)
+                .trim()
+                .clone_into(&mut self.plan.title);
         } else if let Some(name) = line.strip_prefix("## ") {
             self.section = match name.trim().to_ascii_lowercase().as_str() {
                 "goal" => Section::Goal,
@@ -188,7 +192,7 @@ impl Reader {
                 step.needs = comma_list(value)
                     .iter()
                     .map(|id| StepId::new(id.as_str()))
-                    .collect()
+                    .collect();
             }
             "tests" => step.tests.extend(non_empty(unquote(value))),
             _ => push_line(&mut step.detail, line),

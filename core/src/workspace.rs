@@ -5,6 +5,7 @@
 //! in a private repository of ours, what they work in is a slot outside the user's, and what comes
 //! back is a [`Patch`] that is merged onto what the user sees then.
 
+mod bench;
 mod beneath;
 mod binding;
 mod collect;
@@ -20,6 +21,7 @@ mod pool;
 mod repository;
 pub mod review;
 mod scan;
+mod scratch;
 mod secrets;
 mod slot;
 mod snapshot;
@@ -41,7 +43,8 @@ pub use patch::{Change, FileChange, FileMode, Hunk, HunkKind, Patch};
 pub use paths::{Verdict, check_path, is_dot_git, verdict};
 pub use pool::{KeptSlot, SlotUsage, Swept};
 pub use repository::Repository;
-pub use review::{Conflict, HunkState, Placed, Replacement, Take};
+pub use crate::pipeline::HunkState;
+pub use review::{Conflict, Placed, Replacement, Take};
 pub use scan::Refusal;
 pub use slot::{Slot, SlotNote};
 pub use snapshot::{Buffer, Snapshot};
@@ -109,8 +112,13 @@ impl Workspaces {
     /// The repository that holds this folder.
     pub async fn repository(&self, folder: &Path) -> Result<Repository> {
         let found = repository::discover(&self.git, folder).await?;
+        let locked = binding::lock(&self.repositories()).await?;
         let id = binding::bind(&self.git, &self.repositories(), &found).await?;
-        Ok(found.named(id))
+        let repository = found.named(id);
+        // made under the lock, so that nobody meets half of it
+        self.vault(&repository).await?;
+        drop(locked);
+        Ok(repository)
     }
 
     /// What the user sees, as a commit of ours.
@@ -136,6 +144,28 @@ impl Workspaces {
             .await?
             .pop()
             .flatten())
+    }
+
+    /// Makes a patch independent of the user's objects: from now on it can be shown, applied and
+    /// compared again even when the user prunes or rewrites what it began from.
+    pub async fn keep(&self, repository: &Repository, patch: &Patch) -> Result<()> {
+        let vault = self.vault(repository).await?;
+        let blobs = patch
+            .files
+            .iter()
+            .flat_map(|file| [file.base_blob.clone(), file.result_blob.clone()]);
+        let blobs: Vec<String> = blobs.flatten().collect();
+        vault.keep(&[&patch.base, &patch.result], &blobs).await
+    }
+
+    /// Lets go of a commit of ours, and of the snapshot's secret files with it: the next clean-up of
+    /// our store may remove it.
+    pub async fn forget(&self, repository: &Repository, commit: &CommitId) -> Result<()> {
+        let vault = self.vault(repository).await?;
+        if let Ok((visible, _)) = vault.visible(commit).await {
+            vault.forget(&visible).await?;
+        }
+        vault.forget(commit).await
     }
 
     /// What changed from one commit of ours to another.

@@ -459,7 +459,8 @@ impl StepContext {
 
     pub(super) async fn end(&self) {
         if let Some(slot) = self.slot.lock().await.take() {
-            self.shared.services.workspaces.release(slot).await;
+            let workspaces = Arc::clone(&self.shared.services.workspaces);
+            tokio::spawn(async move { workspaces.release(slot).await });
         }
     }
 }

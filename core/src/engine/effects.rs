@@ -17,14 +17,16 @@ use crate::workspace::{Buffer, Repository, Snapshot, Verdict};
 
 /// Longest time for a snapshot or a patch.
 const GIT_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long an agent that was told to end may take before it is dropped with all that it holds.
+const AGENT_END_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest time for applying a patch through an editor.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Actor {
-    pub(super) async fn perform(&mut self, effect: Effect) {
+    pub(super) fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::TakeSnapshot { buffers } => self.take_snapshot(buffers),
-            Effect::RunStep { order } => self.run_step(*order).await,
+            Effect::RunStep { order } => self.run_step(*order),
             Effect::AbortStep { step } => self.abort_step(&step),
             Effect::DeliverAnswer { approval, answer, .. } => {
                 if let Some(reply) = self.waiting.remove(&approval) {
@@ -106,7 +108,7 @@ impl Actor {
         }
     }
 
-    async fn run_step(&mut self, order: StepOrder) {
+    fn run_step(&mut self, order: StepOrder) {
         let (step, attempt) = (order.step.clone(), order.attempt);
         let before = self.steps.remove(&step);
         let cancel = self.shared.stop.child_token();
@@ -188,14 +190,19 @@ async fn run_agent(
     }
     let cancel: CancellationToken = context.cancel.clone();
     let result = match crate::agent::find(context.order.agent.as_str()) {
-        Some(agent) => AssertUnwindSafe(agent.run(&context))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_panic| {
-                Err(StepFailure::permanent(Error::internal(format!(
-                    "the agent of step `{step}` panicked"
-                ))))
-            }),
+        Some(agent) => {
+            let work = AssertUnwindSafe(agent.run(&context)).catch_unwind();
+            let overdue = async {
+                cancel.cancelled().await;
+                tokio::time::sleep(AGENT_END_TIMEOUT).await;
+            };
+            tokio::select! {
+                done = work => done.unwrap_or_else(|_panic| {
+                    Err(StepFailure::permanent(Error::internal(format!("the agent of step `{step}` panicked"))))
+                }),
+                () = overdue => Err(StepFailure::cancelled()),
+            }
+        }
         None => Err(StepFailure::permanent(Error::internal(format!(
             "there is no agent `{}`",
             context.order.agent

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Shared, locked};
 use crate::config::{CapScope, Config, ProviderKind as Kind, Readiness};
 use crate::money::Money;
-use crate::provider::{ModelSettings, Price, Provider, ProviderKind, ProviderSettings};
+use crate::provider::{ModelSettings, Provider, ProviderKind, ProviderSettings};
 use crate::router::{Candidate, ProviderLimits, RetrySettings, Router, RouterSettings};
 
 /// Routers that are remembered; more configurations than this at once are rare.
@@ -79,20 +79,13 @@ fn build(
 }
 
 fn model_settings(model: &crate::config::Model) -> ModelSettings {
-    let price = model.price.map(|price| Price {
-        input: price.input,
-        output: price.output,
-        cache_read: price.cache_read,
-        cache_write: price.cache_write,
-    });
     let max_output = model
         .max_output
         .map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX));
     ModelSettings {
-        price,
+        price: model.price,
         context_window: model.context_window,
         max_output,
-        ..ModelSettings::default()
     }
 }
 

@@ -51,7 +51,7 @@ impl Machine {
     /// Begins again what failed or was not done, or all from one step on.
     pub(super) fn retry(
         &mut self,
-        from: Option<StepId>,
+        from: Option<&StepId>,
         steps: Option<Vec<StepSpec>>,
         effects: &mut Vec<Effect>,
     ) -> Result<()> {
@@ -67,7 +67,7 @@ impl Machine {
                 "name `fromStep` or `pipeline`",
             ));
         }
-        if let Some(unknown) = from.as_ref().filter(|id| self.step(id).is_none()) {
+        if let Some(unknown) = from.filter(|id| self.step(id).is_none()) {
             let known: Vec<&str> = self.steps.iter().map(|step| step.spec.id.as_str()).collect();
             return Err(Error::usage(
                 "unknownStep",
@@ -77,7 +77,7 @@ impl Machine {
         if let Some(steps) = steps {
             self.go_on_with(steps);
         }
-        let again = match &from {
+        let again = match from {
             Some(id) => self.downstream(id),
             None => self
                 .steps

@@ -103,9 +103,9 @@ pub enum PatchStage {
 }
 
 mod transitions {
+    use super::super::answer::{non_blank, resolved};
     use super::super::event::{Effect, RunEvent};
     use super::super::gate::{Answer, Answerer, GateKind, Resolution};
-    use super::super::machine::{non_blank, resolved};
     use super::super::spec::StepRole;
     use super::super::state::Machine;
     use super::{HunkOutcome, HunkRecord, HunkState, PatchStage, PreparedPatch};
@@ -236,7 +236,7 @@ mod transitions {
             effects: &mut Vec<Effect>,
         ) {
             self.record(outcomes, None);
-            if self.patch_stage != PatchStage::Applying {
+            if self.patch_stage != PatchStage::Applying || self.ending.is_some() {
                 return;
             }
             if self.hunks.iter().all(HunkRecord::is_decided) {

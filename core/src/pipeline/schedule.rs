@@ -1,8 +1,8 @@
 //! What may begin now: the one place that decides it, run after every event.
 
+use super::answer::choice;
 use super::event::{Effect, RunEvent};
 use super::gate::{Gate, GateKind};
-use super::machine::choice;
 use super::patch::{HunkState, PatchStage};
 use super::spec::{GatePolicy, StepRole};
 use super::state::{Ending, Machine, SnapshotStage};

@@ -4,7 +4,9 @@
 //! to a root commit, so that a new clone at the same path is another repository, and nothing of the
 //! old one is ever shown for it.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,8 @@ use crate::{Error, Result};
 
 const BINDING_FILE: &str = "binding.json";
 const LOCK_FILE: &str = "lock";
+/// How long another process may hold the list of repositories.
+const LOCK_LIMIT_MS: u64 = 60_000;
 /// Bytes of randomness in a name.
 const NAME_BYTES: usize = 8;
 
@@ -29,20 +33,23 @@ struct Binding {
     root_commit: Option<String>,
 }
 
-/// The name of the repository that was found; a new one when it was never seen before.
-pub(crate) async fn bind(git: &Git, repositories: &Path, found: &Found) -> Result<RepositoryId> {
+/// Keeps other processes from naming repositories until it is dropped.
+pub(crate) async fn lock(repositories: &Path) -> Result<File> {
     files::private_dir(repositories)?;
     let lock = files::open_lock(&repositories.join(LOCK_FILE))?;
-    let locked = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock))
+    let waited = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock));
+    tokio::time::timeout(Duration::from_millis(LOCK_LIMIT_MS), waited)
         .await
-        .map_err(|error| Error::internal(format!("waiting for the lock of the repositories: {error}")))?
-        .map_err(|error| Error::io("locking the list of repositories", &error))?;
-    let name = find_or_make(git, repositories, found).await;
-    drop(locked);
-    name
+        .map_err(|_| {
+            Error::state("stateLocked", "another process holds the list of repositories").hint("try again")
+        })?
+        .map_err(|error| Error::internal(format!("waiting for the list of repositories: {error}")))?
+        .map_err(|error| Error::io("locking the list of repositories", &error))
 }
 
-async fn find_or_make(git: &Git, repositories: &Path, found: &Found) -> Result<RepositoryId> {
+/// The name of the repository that was found; a new one when it was never seen before. To be called
+/// under the [`lock`].
+pub(crate) async fn bind(git: &Git, repositories: &Path, found: &Found) -> Result<RepositoryId> {
     let here = place_of(&found.common_dir)?;
     for entry in files::list(repositories)? {
         let path = repositories.join(&entry).join(BINDING_FILE);

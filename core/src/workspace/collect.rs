@@ -7,11 +7,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::Workspaces;
+use super::bench::Bench;
 use super::beneath::{Root, is_link, is_regular};
 use super::overlay::{Attributes, Content, Executable};
 use super::repository::Repository;
 use super::scan::Refusal;
-use super::slot::{Bench, SLOT_FILE_SYSTEM, Slot};
+use super::slot::{SLOT_FILE_SYSTEM, Slot};
 use super::vault::CommitNote;
 use crate::id::{CommitId, TreeId};
 use crate::{Error, Kind, Result};

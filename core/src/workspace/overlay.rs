@@ -7,7 +7,8 @@
 use std::path::Path;
 
 use super::files;
-use super::vault::{Scratch, nul_separated, os_path};
+use super::scratch::Scratch;
+use super::vault::{nul_separated, os_path};
 use crate::id::TreeId;
 use crate::{Error, Result};
 

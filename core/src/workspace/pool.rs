@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Workspaces;
+use super::bench::{Bench, BuildOutput, Cleanliness};
 use super::files;
 use super::repository::Repository;
-use super::slot::{Bench, BuildOutput, Cleanliness, Phase, Slot, SlotNote, SlotPlace, State};
+use super::slot::{Phase, Slot, SlotNote, SlotPlace, State};
 use super::vault::Vault;
 use crate::id::CommitId;
 use crate::{Error, Kind, Result};

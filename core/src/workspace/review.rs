@@ -1,6 +1,9 @@
 //! Hunks under review: where each of them lies in what the user's text is now, in which state it is,
 //! and which replacements bring it in or take it back. Pure; nothing here reads or writes.
 
+mod scatter;
+mod whole;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -10,28 +13,14 @@ use super::lines;
 use super::merge::{Clash, FinalEnd, Merge, Piece, Place, Placement};
 use super::patch::{FileChange, Hunk, HunkKind};
 use crate::id::HunkId;
+use crate::pipeline::HunkState;
+use scatter::{Part, Presence, Scattered, scattered};
+use whole::{Whole, whole_file};
 
-/// In which state a hunk is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum HunkState {
-    /// It can be taken.
-    Pending,
-    /// Its text is in the user's file.
-    Applied,
-    /// It was sent to an editor, and nothing shows yet that it arrived.
-    Unconfirmed,
-    /// Applying it failed; it can be tried again.
-    Failed,
-    /// A person does not want it.
-    Rejected,
-    /// The user changed the same lines.
-    Conflict,
-    /// A later round replaced it.
-    Superseded,
-    /// It was applied and taken back.
-    Reverted,
-}
+pub(crate) use whole::same_text;
+
+/// Said of an applied hunk whose lines the user edited.
+const CHANGED_SINCE: &str = "it was changed since it was applied";
 
 impl HunkState {
     fn is_applied(self) -> bool {
@@ -122,11 +111,14 @@ pub fn replacements(
     for hunk in file.hunks.iter().filter(|hunk| wanted.contains(&hunk.id)) {
         match review.find(hunk) {
             Found::Text(number, Place::Free(lines)) => {
-                found.push(review.replace(lines, review.merge.bring(number, lines, review.end)))
+                found.push(review.replace(lines, review.merge.bring(number, lines, review.end)));
             }
             Found::Text(_, Place::Present(_) | Place::Beside(_)) => {}
             Found::Text(number, Place::Taken(_)) if review.is_applied(number) => {}
             Found::Text(_, Place::Taken(_)) => misfits.push(review.placed(hunk)),
+            Found::Scattered(_, parts) => {
+                found.extend(review.each(parts, Presence::Missing, |part| &part.bring));
+            }
             Found::Whole => match whole_file(file, hunk, current) {
                 Whole::Fits(Some(text)) if text != current => found.extend(review.rewrite(&text)),
                 Whole::Fits(_) | Whole::Done => {}
@@ -155,6 +147,9 @@ pub fn reversals(
         match review.find(hunk) {
             Found::Text(number, Place::Present(lines) | Place::Beside(lines)) => {
                 found.push(review.replace(lines, review.merge.take_back(number, lines, review.end)));
+            }
+            Found::Scattered(_, parts) => {
+                found.extend(review.each(parts, Presence::There, |part| &part.take_back));
             }
             Found::Text(_, Place::Free(_)) | Found::Whole => {}
             Found::Text(..) => misfits.push(review.placed(hunk)),
@@ -249,11 +244,13 @@ struct Review<'a> {
     places: Vec<Place>,
     end: FinalEnd,
     undone: BTreeSet<usize>,
+    scattered: BTreeMap<usize, Scattered>,
     starts: Vec<usize>,
 }
 
 enum Found<'a> {
     Text(usize, &'a Place),
+    Scattered(usize, &'a Scattered),
     Whole,
 }
 
@@ -278,7 +275,11 @@ impl<'a> Review<'a> {
                 .and_then(|id| decided.get(*id))
                 .is_some_and(|state| state.is_applied())
         };
-        let (Placement { places, end }, undone) = settle(&merge, was_applied);
+        let (placement, undone) = settle(&merge, was_applied);
+        let base = file.base_text.as_deref().unwrap_or_default();
+        let still = |number: usize| was_applied(number) && !undone.contains(&number);
+        let scattered = scattered(base, text, &hunks, &placement, still);
+        let Placement { places, end } = placement;
         let mut starts = vec![0];
         for line in merge.current() {
             starts.push(starts.last().copied().unwrap_or(0) + line.len());
@@ -292,6 +293,7 @@ impl<'a> Review<'a> {
             places,
             end,
             undone,
+            scattered,
             starts,
         }
     }
@@ -299,7 +301,10 @@ impl<'a> Review<'a> {
     fn find(&self, hunk: &Hunk) -> Found<'_> {
         let number = self.ids.iter().position(|id| **id == hunk.id);
         match number.and_then(|number| Some((number, self.places.get(number)?))) {
-            Some((number, place)) => Found::Text(number, place),
+            Some((number, place)) => match self.scattered.get(&number) {
+                Some(scattered) => Found::Scattered(number, scattered),
+                None => Found::Text(number, place),
+            },
             None => Found::Whole,
         }
     }
@@ -314,11 +319,23 @@ impl<'a> Review<'a> {
         let (state, lines, conflict, reason) = match self.find(hunk) {
             Found::Whole => return self.placed_whole(hunk, decided),
             Found::Text(_, Place::Free(lines)) => (free(decided), lines.clone(), None, None),
+            Found::Scattered(number, scattered) => {
+                let there = scattered
+                    .parts
+                    .iter()
+                    .all(|part| part.presence == Presence::There);
+                let (state, reason) = match (there, self.is_applied(number)) {
+                    (true, _) => (settled(decided, HunkState::Applied), None),
+                    (false, true) => (HunkState::Applied, Some(CHANGED_SINCE.to_owned())),
+                    (false, false) => (free(decided), None),
+                };
+                (state, scattered.lines.clone(), None, reason)
+            }
             Found::Text(_, Place::Present(lines) | Place::Beside(lines)) => {
                 (settled(decided, HunkState::Applied), lines.clone(), None, None)
             }
             Found::Text(number, Place::Taken(clash)) if self.is_applied(number) => {
-                let reason = Some("it was changed since it was applied".to_owned());
+                let reason = Some(CHANGED_SINCE.to_owned());
                 (HunkState::Applied, clash.current.clone(), None, reason)
             }
             Found::Text(_, Place::Taken(clash)) => {
@@ -377,6 +394,14 @@ impl<'a> Review<'a> {
         }
     }
 
+    /// A replacement for each change that is there or missing.
+    fn each(&self, of: &Scattered, presence: Presence, text: impl Fn(&Part) -> &String) -> Vec<Replacement> {
+        let parts = of.parts.iter().filter(|part| part.presence == presence);
+        parts
+            .map(|part| self.replace(&part.lines, text(part).clone()))
+            .collect()
+    }
+
     /// The smallest replacements that make the current text this one.
     fn rewrite(&self, text: &str) -> Vec<Replacement> {
         let new = lines::split(text);
@@ -411,94 +436,6 @@ fn settle(merge: &Merge<'_>, was_applied: impl Fn(usize) -> bool) -> (Placement,
         merge.places(|number| was_applied(number) && !undone.contains(&number)),
         undone,
     )
-}
-
-/// What a hunk that concerns the file as a whole meets.
-enum Whole {
-    /// It fits; for text the text afterwards.
-    Fits(Option<String>),
-    /// It is as the hunk would make it.
-    Done,
-    /// It does not fit, and why.
-    Clashes(String),
-}
-
-fn whole_file(file: &FileChange, hunk: &Hunk, current: &str) -> Whole {
-    let same = |text: Option<&str>| text.is_some_and(|text| same_text(text, current));
-    match hunk.kind {
-        HunkKind::Text | HunkKind::Mode | HunkKind::Binary => Whole::Fits(None),
-        HunkKind::Create if same(file.result_text.as_deref()) => Whole::Done,
-        HunkKind::Create if current.is_empty() => Whole::Fits(file.result_text.clone()),
-        HunkKind::Create => Whole::Clashes("a file of that name is there already".to_owned()),
-        HunkKind::Delete if file.binary || same(file.base_text.as_deref()) => Whole::Fits(None),
-        HunkKind::Delete => Whole::Clashes("you changed the file that would be deleted".to_owned()),
-        HunkKind::Rename if file.binary => Whole::Fits(None),
-        HunkKind::Rename => merge_whole(file, current),
-    }
-}
-
-/// Merges all changes of a renamed file onto the current text.
-fn merge_whole(file: &FileChange, current: &str) -> Whole {
-    let (base, result) = (
-        file.base_text.as_deref().unwrap_or_default(),
-        file.result_text.as_deref().unwrap_or_default(),
-    );
-    let (base_lines, result_lines) = (lines::split(base), lines::split(result));
-    let edits = lines::edits(&base_lines, &result_lines);
-    let pieces: Vec<Piece> = edits
-        .into_iter()
-        .map(|edit| Piece {
-            base: edit.old,
-            new_text: result_lines.get(edit.new).unwrap_or_default().concat(),
-        })
-        .collect();
-    let merge = Merge::new(base, current, &pieces);
-    let (mut text, mut at) = (String::new(), 0);
-    let placement = merge.places(|_| false);
-    for (number, place) in placement.places.iter().enumerate() {
-        let (lines, brings) = match place {
-            Place::Free(lines) => (lines, Some(merge.bring(number, lines, placement.end))),
-            Place::Present(lines) | Place::Beside(lines) => (lines, None),
-            Place::Taken(_) => {
-                return Whole::Clashes(
-                    "you changed the same lines of the file that would be moved".to_owned(),
-                );
-            }
-        };
-        text.extend(
-            merge
-                .current()
-                .get(at..lines.start)
-                .unwrap_or_default()
-                .iter()
-                .copied(),
-        );
-        match brings {
-            Some(brings) => text.push_str(&brings),
-            None => text.extend(
-                merge
-                    .current()
-                    .get(lines.clone())
-                    .unwrap_or_default()
-                    .iter()
-                    .copied(),
-            ),
-        }
-        at = lines.end;
-    }
-    text.extend(merge.current().get(at..).unwrap_or_default().iter().copied());
-    Whole::Fits(Some(text))
-}
-
-/// The same but for line ends and the final line end.
-pub(crate) fn same_text(a: &str, b: &str) -> bool {
-    let contents = |text: &str| {
-        lines::split(text)
-            .into_iter()
-            .map(|line| lines::content(line).to_owned())
-            .collect::<Vec<_>>()
-    };
-    a == b || contents(a) == contents(b)
 }
 
 fn place_absent(file: &FileChange, hunk: &Hunk, decided: &BTreeMap<HunkId, HunkState>) -> Placed {

@@ -3,6 +3,7 @@
 //! New objects go here, never into the user's; the user's objects are read as alternates. Secret
 //! files of a snapshot lie *sealed* in an object directory of their own that no slot can read.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -10,21 +11,18 @@ use serde::{Deserialize, Serialize};
 
 use super::files;
 use super::git::{Call, Git};
-use super::repository::{FileSettings, Repository};
-use crate::id::{CommitId, TreeId, random_hex};
+use super::repository::Repository;
+use crate::id::{CommitId, TreeId};
 use crate::{Error, Kind, Result};
-
-/// Bytes of randomness in the name of a scratch directory.
-const SCRATCH_NAME_BYTES: usize = 8;
 
 /// Our bare repository and what lies beside it.
 #[derive(Debug, Clone)]
 pub(crate) struct Vault {
-    git: Git,
+    pub(crate) git: Git,
     git_dir: PathBuf,
     objects: PathBuf,
     sealed: PathBuf,
-    scratch: PathBuf,
+    pub(crate) scratch: PathBuf,
     object_format: String,
 }
 
@@ -109,35 +107,6 @@ impl Vault {
         &self.object_format
     }
 
-    /// A git directory of our own for one operation; removed when dropped.
-    pub(crate) fn scratch(&self, settings: &FileSettings) -> Result<Scratch> {
-        let root = self.scratch.join(random_hex(SCRATCH_NAME_BYTES)?);
-        let scratch = Scratch {
-            git: self.git.clone(),
-            settings: settings.clone(),
-            vault: self.clone(),
-            root,
-        };
-        files::private_dir(&scratch.git_dir().join("info"))?;
-        files::private_dir(&scratch.git_dir().join("refs"))?;
-        files::private_dir(&scratch.git_dir().join("objects"))?;
-        files::private_dir(&scratch.tree())?;
-        files::write(&scratch.git_dir().join("HEAD"), b"ref: refs/heads/none\n")?;
-        files::write(
-            &scratch.git_dir().join("config"),
-            basic_config(&self.object_format).as_bytes(),
-        )?;
-        files::write(
-            &scratch.git_dir().join("info/exclude"),
-            settings.excludes.join("\n").as_bytes(),
-        )?;
-        files::write(
-            &scratch.git_dir().join("info/attributes"),
-            settings.attributes.join("\n").as_bytes(),
-        )?;
-        Ok(scratch)
-    }
-
     /// Writes a commit and keeps it with a ref `refs/clode/<class>/<commit>`.
     pub(crate) async fn commit(
         &self,
@@ -169,6 +138,55 @@ impl Vault {
             .bytes()
             .await?;
         Ok(CommitId::new(commit))
+    }
+
+    /// Copies into our own store what a patch needs of the user's objects: all trees of both sides and
+    /// the changed blobs. Afterwards the user may prune or rewrite as they like.
+    pub(crate) async fn keep(&self, commits: &[&CommitId], blobs: &[String]) -> Result<()> {
+        let mut ids: BTreeSet<String> = blobs.iter().cloned().collect();
+        for commit in commits {
+            let (_, text) = self.visible(commit).await?;
+            let printed = self
+                .reading(["ls-tree", "-r", "-t", "-z", text.tree.as_str()])
+                .whole_tree()
+                .bytes()
+                .await?;
+            let lines = printed.split(|byte| *byte == 0);
+            let trees = lines.filter_map(|line| {
+                let head = String::from_utf8_lossy(line.get(..memchr::memchr(b'\t', line)?)?).into_owned();
+                head.split_once(" tree ").map(|(_, id)| id.to_owned())
+            });
+            ids.extend(trees);
+            ids.insert(text.tree.as_str().to_owned());
+        }
+        let list: String = ids.iter().flat_map(|id| [id, "\n"]).collect();
+        let packs = self.objects.join("pack");
+        files::private_dir(&packs)?;
+        let call = self.git.call([
+            "pack-objects".into(),
+            "--quiet".into(),
+            packs.join("pack").into_os_string(),
+        ]);
+        call.git_dir(&self.git_dir)
+            .stdin(list.into_bytes())
+            .whole_tree()
+            .bytes()
+            .await?;
+        Ok(())
+    }
+
+    /// Removes the refs that keep a commit.
+    pub(crate) async fn forget(&self, commit: &CommitId) -> Result<()> {
+        let mut orders = String::new();
+        for class in ["snapshots", "sealed", "results"] {
+            orders.push_str("delete refs/clode/");
+            orders.extend([class, "/", commit.as_str(), "\n"]);
+        }
+        self.reading(["update-ref", "--stdin"])
+            .stdin(orders.into_bytes())
+            .bytes()
+            .await?;
+        Ok(())
     }
 
     /// Reads a commit of ours or of the user's.
@@ -237,12 +255,8 @@ impl Vault {
                     .is_some_and(|size| size <= bytes_max)
             })
             .collect();
-        let wanted: String = ids
-            .iter()
-            .zip(&fits)
-            .filter(|(_, fits)| **fits)
-            .map(|(id, _)| format!("{id}\n"))
-            .collect();
+        let fitting = ids.iter().zip(&fits).filter(|(_, fits)| **fits);
+        let wanted: String = fitting.flat_map(|(id, _)| [id, "\n"]).collect();
         if wanted.is_empty() {
             return Ok(vec![None; ids.len()]);
         }
@@ -301,56 +315,6 @@ fn next_blob(rest: &mut &[u8]) -> Result<Vec<u8>> {
     let content = body.get(1..=size).ok_or_else(torn)?.to_vec();
     *rest = body.get(size + 2..).ok_or_else(torn)?;
     Ok(content)
-}
-
-/// A git directory, an index and an empty tree of files for one operation of ours.
-#[derive(Debug)]
-pub(crate) struct Scratch {
-    git: Git,
-    settings: FileSettings,
-    vault: Vault,
-    root: PathBuf,
-}
-
-impl Scratch {
-    /// The git directory.
-    pub(crate) fn git_dir(&self) -> PathBuf {
-        self.root.join("git")
-    }
-
-    /// The index file.
-    pub(crate) fn index(&self) -> PathBuf {
-        self.root.join("index")
-    }
-
-    /// The empty tree of files.
-    pub(crate) fn tree(&self) -> PathBuf {
-        self.root.join("tree")
-    }
-
-    /// A call with the scratch index and git directory, on this tree of files, with the user's way
-    /// of converting line ends.
-    pub(crate) fn call<'a>(&self, args: impl IntoIterator<Item = &'a str>, work_tree: &Path) -> Call {
-        let call = self
-            .git
-            .call(args)
-            .git_dir(&self.git_dir())
-            .index(&self.index())
-            .work_tree(work_tree);
-        let call = call.objects(self.vault.objects()).whole_tree();
-        self.settings
-            .conversion
-            .iter()
-            .fold(call, |call, setting| call.setting(setting.clone()))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = files::remove_tree(&self.root) {
-            tracing::warn!(%error, "a scratch directory stays");
-        }
-    }
 }
 
 /// The configuration of a git directory of ours.

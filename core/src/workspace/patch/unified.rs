@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Change, FileChange, FileMode, Patch, text_edits};
+use super::hunks::text_edits;
+use super::{Change, FileChange, FileMode, Patch};
 use crate::workspace::lines::{self, Edit};
 
 /// Unchanged lines around a change.

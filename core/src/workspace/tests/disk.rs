@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use super::world::{World, files_of, make_executable, write};
+use super::world::{World, files_of, make_executable, numbered, write};
 use crate::workspace::{Applied, FileOutcome, HunkState, Patch, Repository, Slot};
 
 async fn patch_of(world: &World, change: impl FnOnce(&Slot)) -> (Repository, Patch, std::path::PathBuf) {
@@ -47,7 +47,7 @@ fn results(outcomes: &[FileOutcome]) -> Vec<(&str, Applied)> {
 #[tokio::test]
 async fn every_kind_of_change_lands_on_disk_and_again_changes_nothing() {
     let world = World::new().await;
-    let long: String = (0..40).map(|line| format!("line {line}\n")).collect();
+    let long = numbered(40, "\n");
     for (path, text) in [
         ("edited", long.as_str()),
         ("folder/moved", &long),
@@ -195,7 +195,7 @@ async fn the_mode_of_a_file_is_kept_and_links_on_the_way_are_refused() {
 #[tokio::test]
 async fn one_hunk_at_a_time_lands_as_all_at_once() {
     let world = World::new().await;
-    let base: String = (0..30).map(|line| format!("line {line}\r\n")).collect();
+    let base = numbered(30, "\r\n");
     world.write("file", &base);
     world.commit_all();
     let wanted = base

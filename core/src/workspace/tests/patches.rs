@@ -1,6 +1,6 @@
 use std::os::unix::fs::symlink;
 
-use super::world::{World, files_of, make_executable, write};
+use super::world::{World, files_of, make_executable, numbered, write};
 use crate::workspace::{Change, HunkKind, Patch, Repository, Slot, Verdict};
 
 async fn patch_of(world: &World, change: impl FnOnce(&Slot)) -> (Repository, Patch, std::path::PathBuf) {
@@ -36,7 +36,7 @@ fn apply_by_git(world: &World, patch: &Patch, slot: &std::path::Path) {
 #[tokio::test]
 async fn every_kind_of_change_is_a_patch_that_git_applies() {
     let world = World::new().await;
-    let long: String = (0..60).map(|line| format!("line {line}\n")).collect();
+    let long = numbered(60, "\n");
     for (path, text) in [
         ("edited", long.as_str()),
         ("renamed/from", &long),
@@ -127,7 +127,7 @@ async fn ids_are_stable_unique_and_independent_of_the_place() {
     world.commit_all();
     let edit = |text: &str| text.replace("b\n", "B\n");
     let (_, patch, _) = patch_of(&world, |slot| {
-        write(&slot.root.join("file"), edit(&block.repeat(4)).as_bytes())
+        write(&slot.root.join("file"), edit(&block.repeat(4)).as_bytes());
     })
     .await;
     let ids = |patch: &Patch| {
@@ -197,4 +197,107 @@ async fn nothing_changed_is_an_empty_patch() {
     world.write("a", "x\n");
     let (_, patch, _) = patch_of(&world, |_| {}).await;
     assert_eq!((patch.files.len(), patch.to_unified()), (0, String::new()));
+}
+
+#[tokio::test]
+async fn a_kept_patch_outlives_what_the_user_prunes() {
+    let world = World::new().await;
+    world.write("src/a", "a\n");
+    world.write("b", "b\n");
+    world.commit_all();
+    let (repository, patch, _) = patch_of(&world, |slot| write(&slot.root.join("src/a"), b"agent\n")).await;
+    world.workspaces.keep(&repository, &patch).await.unwrap();
+
+    world.write("src/a", "rewritten\n");
+    world.git(&["add", "-A"]);
+    world.git(&["commit", "-q", "--amend", "-m", "other"]);
+    world.git(&["reflog", "expire", "--expire=now", "--all"]);
+    world.git(&["gc", "-q", "--prune=now"]);
+
+    let again = world
+        .workspaces
+        .patch(&repository, &patch.base, &patch.result)
+        .await
+        .unwrap();
+    assert_eq!(again, patch);
+    let base = world
+        .workspaces
+        .file_at(&repository, &patch.base, "src/a")
+        .await
+        .unwrap();
+    assert_eq!(base.as_deref(), Some(b"a\n".as_slice()));
+}
+
+/// A small generator, so that every run sees the same texts.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(2_685_821_657_736_338_717) >> 33) % sides
+    }
+
+    fn line(&mut self) -> String {
+        let words = [
+            "",
+            "}",
+            "let x = 1;",
+            "// ä",
+            "\ttab",
+            "--- a",
+            "+++ b",
+            "@@ -1 +1 @@",
+            " end ",
+            "\\ No newline",
+        ];
+        format!(
+            "{}{}",
+            words[usize::try_from(self.roll(words.len() as u64)).unwrap()],
+            self.roll(4)
+        )
+    }
+
+    fn text(&mut self, lines: &[String]) -> String {
+        let end = if self.roll(4) == 0 { "\r\n" } else { "\n" };
+        let text = lines.join(end);
+        if self.roll(3) == 0 { text } else { text + end }
+    }
+
+    fn edited(&mut self, lines: &[String]) -> Vec<String> {
+        let mut lines = lines.to_vec();
+        for _ in 0..=self.roll(5) {
+            let at = usize::try_from(self.roll(lines.len() as u64 + 1)).unwrap();
+            match self.roll(3) {
+                0 if at < lines.len() => drop(lines.remove(at)),
+                1 if at < lines.len() => lines[at] = self.line(),
+                _ => lines.insert(at, self.line()),
+            }
+        }
+        lines
+    }
+}
+
+#[tokio::test]
+async fn git_applies_the_patch_of_any_texts() {
+    let world = World::new().await;
+    let mut dice = Dice(0x5eed);
+    let mut results = Vec::new();
+    for number in 0..150 {
+        let length = dice.roll(30);
+        let base: Vec<String> = (0..length).map(|_| dice.line()).collect();
+        let result = dice.edited(&base);
+        world.write(&format!("file {number}"), &dice.text(&base));
+        results.push(dice.text(&result));
+    }
+    world.commit_all();
+    let (_, patch, slot) = patch_of(&world, |slot| {
+        for (number, text) in results.iter().enumerate() {
+            write(&slot.root.join(format!("file {number}")), text.as_bytes());
+        }
+    })
+    .await;
+    assert!(patch.files.len() > 100);
+    apply_by_git(&world, &patch, &slot);
 }

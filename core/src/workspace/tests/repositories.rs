@@ -153,3 +153,19 @@ async fn a_sha256_repository_works_from_snapshot_to_result() {
     assert_eq!(collected.commit.as_str().len(), 64);
     assert_eq!(collected.changed, 1);
 }
+
+#[tokio::test]
+async fn a_repository_of_somebody_else_is_refused_as_git_would() {
+    let world = World::new().await;
+    world.write("a.txt", "a\n");
+    world.commit_all();
+    let nobody = rustix::fs::Uid::from_raw(65_534);
+    if rustix::fs::chown(world.project(), Some(nobody), None).is_err() {
+        // only root can give files away; then git itself must agree that it is ours
+        assert!(world.workspaces.repository(&world.project()).await.is_ok());
+        return;
+    }
+    let error = world.workspaces.repository(&world.project()).await.unwrap_err();
+    assert_eq!(error.code, "dubiousOwnership");
+    assert!(error.first_hint().unwrap().contains("safe.directory"));
+}

@@ -240,3 +240,124 @@ async fn a_deleted_cache_costs_only_time() {
         "result\n"
     );
 }
+
+#[tokio::test]
+async fn many_agents_at_once_do_not_disturb_each_other() {
+    let world = prepared().await;
+    let before = world.user_git();
+    let agent = async |number: usize| {
+        let repository = world.repository().await;
+        let path = format!("src/file-{number}");
+        let unsaved = [crate::workspace::Buffer {
+            path: path.clone(),
+            text: b"unsaved\n".to_vec(),
+        }];
+        let snapshot = world.workspaces.snapshot(&repository, &unsaved).await.unwrap();
+        let slot = world.slot(&repository, &snapshot).await;
+        assert_eq!(
+            std::fs::read_to_string(slot.root.join(&path)).unwrap(),
+            "unsaved\n"
+        );
+        write(&slot.root.join(&path), b"agent\n");
+        let collected = world
+            .workspaces
+            .collect(&repository, &slot, &snapshot.commit)
+            .await
+            .unwrap();
+        assert_eq!((collected.changed, collected.refused), (1, vec![]));
+        let root = slot.root.clone();
+        world.workspaces.release(slot).await;
+        root
+    };
+    let roots = futures::future::join_all((0..8).map(agent)).await;
+    assert!(
+        roots.iter().all(|root| root.exists()),
+        "every slot went back to the pool"
+    );
+    assert_eq!(world.user_git(), before);
+}
+
+#[tokio::test]
+async fn the_history_of_a_shallow_clone_can_be_read_in_a_slot() {
+    let world = prepared().await;
+    world.write("src/a.rs", "second\n");
+    world.commit_all();
+    let url = format!("file://{}", world.project().display());
+    world.try_git(&world.root(), &["clone", "-q", "--depth", "1", &url, "shallow"]);
+    let repository = world
+        .workspaces
+        .repository(&world.root().join("shallow"))
+        .await
+        .unwrap();
+    let snapshot = world.snapshot(&repository).await;
+    let slot = world.slot(&repository, &snapshot).await;
+    let (ok, log) = world.try_git(&slot.root, &["log", "--oneline"]);
+    assert!(ok && log.lines().count() == 2, "{log}");
+}
+
+#[tokio::test]
+async fn a_forgotten_snapshot_has_no_ref_any_more() {
+    let world = prepared().await;
+    world.write(".env", "x\n");
+    let repository = world.repository().await;
+    let snapshot = world.snapshot(&repository).await;
+    let git_dir = format!(
+        "--git-dir={}",
+        world
+            .root()
+            .join("state/repositories")
+            .join(repository.id.as_str())
+            .join("git")
+            .display()
+    );
+    let objects = world
+        .root()
+        .join("state/repositories")
+        .join(repository.id.as_str())
+        .join("sealed");
+    let refs = || {
+        let found = world.git(&[
+            "-c",
+            &format!(
+                "alias.ours=!GIT_OBJECT_DIRECTORY='{}' git {git_dir} for-each-ref",
+                objects.display()
+            ),
+            "ours",
+        ]);
+        found.lines().count()
+    };
+    assert_eq!(refs(), 2);
+    world
+        .workspaces
+        .forget(&repository, &snapshot.commit)
+        .await
+        .unwrap();
+    assert_eq!(refs(), 0);
+}
+
+#[tokio::test]
+async fn nobody_else_can_look_into_state_and_cache() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = prepared().await;
+    let repository = world.repository().await;
+    let snapshot = world.snapshot(&repository).await;
+    let slot = world.slot(&repository, &snapshot).await;
+    let id = repository.id.as_str();
+    let private = [
+        format!("state/repositories/{id}"),
+        "state/scratch".to_owned(),
+        format!("cache/{id}/slots"),
+    ];
+    for path in private
+        .iter()
+        .map(|path| world.root().join(path))
+        .chain([slot.root.clone()])
+    {
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o700,
+            "{}",
+            path.display()
+        );
+    }
+}

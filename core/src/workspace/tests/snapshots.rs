@@ -377,3 +377,20 @@ async fn a_split_index_is_understood() {
     );
     assert_eq!(world.user_git(), before);
 }
+
+#[tokio::test]
+async fn a_file_that_git_is_told_not_to_look_at_is_seen() {
+    let world = World::new().await;
+    world.write("a", "a\n");
+    world.commit_all();
+    world.git(&["update-index", "--assume-unchanged", "a"]);
+    world.write("a", "the user sees this\n");
+    let before = world.user_git();
+    let repository = world.repository().await;
+    let snapshot = world.snapshot(&repository).await;
+    assert_eq!(
+        world.text_at(&repository, &snapshot, "a").await.unwrap(),
+        "the user sees this\n"
+    );
+    assert_eq!(world.user_git(), before);
+}

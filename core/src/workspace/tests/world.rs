@@ -144,6 +144,13 @@ pub(super) fn buffer(path: &str, text: &str) -> Buffer {
     }
 }
 
+/// So many different lines with this line end.
+pub(super) fn numbered(lines: usize, end: &str) -> String {
+    (0..lines)
+        .flat_map(|line| ["line ".to_owned(), line.to_string(), end.to_owned()])
+        .collect()
+}
+
 pub(super) fn note() -> SlotNote {
     SlotNote {
         run: "pipeline-t-1".into(),
