@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use clode_core::Result;
 use clode_core::engine::{Engine, Orphan, Signal, file_uri};
 use clode_core::id::PipelineId;
+use clode_core::pipeline::Gate;
 use clode_core::redact::neutralise;
 use clode_core::workspace::Applied;
 use serde_json::{Value, json};
@@ -20,6 +21,13 @@ pub(super) async fn decide(engine: &Engine, run: &PipelineId, wanted: &Wanted, c
         engine.signal_with(run, Signal::Decide { outcomes, comment: None, by: by_command_line() }, orphan).await?;
     }
     Ok(report)
+}
+
+/// A yes to the patch gate: it goes to the audit, and the patch to the disk.
+pub(super) async fn accept(engine: &Engine, run: &PipelineId, gate: &Gate, consent: Consent, orphan: Orphan) -> Result<Report> {
+    let detail = json!({"approvalId": gate.id, "gate": gate.kind, "approved": true, "byPolicy": consent == Consent::Policy});
+    engine.record(run, "approvalAnswered", &by_command_line(), &detail).await;
+    decide(engine, run, &Wanted::default(), consent, orphan).await
 }
 
 /// For people: a line for each file.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use clode_core::engine::{Engine, Notice, Orphan, PipelineDetail, Signal};
+use clode_core::engine::{Engine, Notice, Orphan, PipelineDetail};
 use clode_core::id::{ApprovalId, PipelineId};
 use clode_core::pipeline::{Gate, GateKind, Machine, Status};
 use clode_core::store::ROWS_MAX;
@@ -15,7 +15,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::desk::{Caller, by_command_line};
-use super::disk::{Consent, Disk, Wanted};
+use super::disk::{Consent, Disk};
 use super::gate::{Approvals, Case, Decision, Gatekeeper, Tried};
 use super::progress::Progress;
 use super::terminal::Terminal;
@@ -189,8 +189,7 @@ impl<'a> Drive<'a> {
         };
         match decision {
             Decision::Say(answer) => {
-                let signal = Signal::Answer { approval: Some(gate.id.clone()), gate: None, answer, by: by_command_line() };
-                if let Err(error) = self.engine.signal(self.run, signal).await {
+                if let Err(error) = self.engine.answer(self.run, gate, answer, by_command_line()).await {
                     self.progress.note(&render::error(&error, self.caller.output.note_colour()));
                     if self.gatekeeper.terminal.is_none() {
                         self.left.insert(gate.id.clone());
@@ -207,7 +206,7 @@ impl<'a> Drive<'a> {
     }
 
     async fn apply(&mut self, gate: &Gate, consent: Consent) -> Result<()> {
-        let report = apply::decide(self.engine, self.run, &Wanted::default(), consent, Orphan::Adopt).await?;
+        let report = apply::accept(self.engine, self.run, gate, consent, Orphan::Adopt).await?;
         self.progress.note(&apply::lines(&report));
         if !apply::is_whole(&report) || report.files.is_empty() {
             self.tried.insert(gate.id.clone());

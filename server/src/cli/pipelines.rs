@@ -22,6 +22,8 @@ pub(crate) struct Pipelines {
     /// One JSON document on stdout
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    list: List,
     #[command(subcommand)]
     operation: Option<Operation>,
 }
@@ -53,7 +55,7 @@ enum Operation {
     Delete(One),
 }
 
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Args)]
 struct List {
     /// Only those with this status
     #[arg(long, value_name = "STATUS")]
@@ -143,7 +145,7 @@ struct Apply {
 
 impl Pipelines {
     pub(super) async fn run(self, caller: &Caller) -> Result<Exit> {
-        match self.operation.unwrap_or_else(|| Operation::List(List { limit: 50, ..List::default() })) {
+        match self.operation.unwrap_or(Operation::List(self.list)) {
             Operation::List(list) => caller.unless_interrupted(list.run(caller)).await,
             Operation::Show(one) => caller.unless_interrupted(look::show(caller, &one.pipeline())).await,
             Operation::Patch(one) => caller.unless_interrupted(look::patch(caller, &one.pipeline())).await,

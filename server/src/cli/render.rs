@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use clode_core::Error;
 use clode_core::engine::PipelineDetail;
-use clode_core::pipeline::{Gate, TestRun};
+use clode_core::pipeline::{Gate, GateKind, TestRun};
 use clode_core::redact::neutralise;
 
 use super::output::Colour;
@@ -44,9 +44,15 @@ pub(super) fn paint(text: &str, style: Style, colour: Colour) -> String {
 pub(super) fn error(error: &Error, colour: Colour) -> String {
     let mut text = format!("{} {}\n", paint("error:", Style::Red, colour), neutralise(&error.message));
     for hint in &error.hints {
-        let _ = writeln!(text, "{} {}", paint("hint:", Style::Cyan, colour), neutralise(hint));
+        let _ = writeln!(text, "{} {}", paint("hint:", Style::Cyan, colour), neutralise(&in_our_words(hint)));
     }
     text
+}
+
+/// Hints of the core name commands of the protocol: here they are commands of the terminal.
+pub(super) fn in_our_words(hint: &str) -> String {
+    let words = [("clode.pipeline.get", "show"), ("clode.pipeline.list", "list"), ("clode.pipeline.retry", "retry"), ("clode.pipeline.apply", "apply")];
+    words.iter().fold(hint.to_owned(), |hint, (wire, ours)| hint.replace(wire, &format!("clode-ls pipelines {ours}")))
 }
 
 /// Markdown, with its headings set off.
@@ -86,7 +92,10 @@ pub(super) fn patch(text: &str, colour: Colour) -> String {
 /// A gate's heading with what belongs to it.
 pub(super) fn gate(gate: &Gate, colour: Colour) -> String {
     let mut text = format!("\n{}\n", paint(&neutralise(&gate.title), Style::Bold, colour));
-    for part in [&gate.summary, &gate.detail] {
+    // What is shown in full right below needs no summary.
+    let is_shown_below = matches!(gate.kind, GateKind::Plan | GateKind::Knowledge);
+    let summary = if is_shown_below { "" } else { gate.summary.as_str() };
+    for part in [summary, gate.detail.as_str()] {
         if !part.trim().is_empty() {
             let _ = writeln!(text, "{}", neutralise(part.trim_end()));
         }

@@ -6,6 +6,7 @@ use clode_core::redact::neutralise;
 use clode_core::store::EventRow;
 use serde_json::{Map, Value, json};
 
+use super::desk::by_command_line;
 use super::output::Colour;
 use super::render::{Style, paint};
 
@@ -37,7 +38,7 @@ fn words(event: &RunEvent, colour: Colour) -> Option<String> {
             Some(format!("{mark} {who}: {}{}", neutralise(&words), neutralise(&hint.unwrap_or_default())))
         }
         RunEvent::Alert { message, .. } => Some(format!("{} {}", paint("!", Style::Yellow, colour), neutralise(message))),
-        RunEvent::ApprovalResolved { gate, approved, by, .. } => {
+        RunEvent::ApprovalResolved { gate, approved, by, .. } if *by != by_command_line().surface => {
             let word = if *approved { "approved" } else { "rejected" };
             Some(paint(&format!("  {} {word} by {}", gate.as_str(), neutralise(by)), Style::Dim, colour))
         }

@@ -45,8 +45,8 @@ fn text(status: &wire::Status, colour: Colour) -> String {
         .providers
         .iter()
         .map(|provider| {
-            let health = provider.reason.clone().unwrap_or_else(|| provider.health.clone());
-            vec![provider.id.clone(), provider.kind.clone(), health, format!("circuit {}", provider.circuit)]
+            let health = provider.reason.clone().unwrap_or_else(|| word(&provider.health));
+            vec![provider.id.clone(), provider.kind.clone(), health, format!("circuit {}", word(&provider.circuit))]
         })
         .collect();
     text.push_str(&render::table(&rows));
@@ -59,6 +59,10 @@ fn text(status: &wire::Status, colour: Colour) -> String {
         let _ = writeln!(text, "{} {}", render::paint("!", render::Style::Yellow, colour), neutralise(&alert.message));
     }
     text
+}
+
+fn word(value: &serde_json::Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

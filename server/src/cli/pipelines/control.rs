@@ -1,10 +1,11 @@
 //! What changes a pipeline: signals to whoever drives it, and driving it here where nobody does.
 
+use std::path::Path;
 use std::time::Duration;
 
 use clode_core::engine::{Orphan, Signal};
-use clode_core::id::{ApprovalId, PipelineId};
-use clode_core::pipeline::{Answer, Gate, GateKind, Machine, Status};
+use clode_core::id::PipelineId;
+use clode_core::pipeline::{Answer, Gate, GateKind, Status};
 use clode_core::{Error, Result};
 
 use super::{Apply, Approve, Driven, Operation, Reject, Retry, approval, hunks, step};
@@ -52,42 +53,37 @@ impl Control<'_> {
 
     async fn approve(&self, approve: &Approve) -> Result<Exit> {
         let run = approve.driven.pipeline();
-        let machine = self.app.engine.row(&run).await?.machine()?;
-        let id = approval(approve.approval.as_ref());
-        if let Some(gate) = meant(&machine, id.as_ref()).filter(|gate| gate.kind == GateKind::Patch) {
-            return self.approve_patch(approve, &run, &gate.id).await;
+        let gate = self.app.engine.open_gate(&run, approval(approve.approval.as_ref()).as_ref(), None).await?;
+        if gate.kind == GateKind::Patch {
+            return self.approve_patch(approve, &run, &gate).await;
         }
-        let plan = match &approve.plan {
-            Some(file) => {
-                let path = self.caller.folder.join(file);
-                let failed = |error: std::io::Error| Error::usage("invalidParams", format!("--plan {}: cannot be read: {error}", file.display()));
-                Some(std::fs::read_to_string(path).map_err(failed)?)
-            }
-            None => None,
-        };
         let answer = Answer {
             approved: true,
             comment: approve.comment.clone(),
-            plan,
+            plan: approve.plan.as_deref().map(|file| self.plan(file)).transpose()?,
             choice: approve.choice.clone(),
             max_cost: approve.max_cost,
             entries: None,
         };
-        let signal = Signal::Answer { approval: id, gate: None, answer, by: by_command_line() };
-        self.drive(&approve.driven, signal).await
+        self.answer(&approve.driven, &gate, answer).await
+    }
+
+    fn plan(&self, file: &Path) -> Result<String> {
+        std::fs::read_to_string(self.caller.folder.join(file))
+            .map_err(|error| Error::usage("invalidParams", format!("--plan {}: cannot be read: {error}", file.display())))
     }
 
     /// The person's yes covers the whole patch; it goes to the disk here and now.
-    async fn approve_patch(&self, approve: &Approve, run: &PipelineId, gate: &ApprovalId) -> Result<Exit> {
+    async fn approve_patch(&self, approve: &Approve, run: &PipelineId, gate: &Gate) -> Result<Exit> {
         let engine = &self.app.engine;
         let orphan = if approve.driven.no_wait { Orphan::Leave } else { Orphan::Adopt };
         let was_driven = engine.is_driven(run).await?;
         Disk::take_over(engine);
-        let report = apply::decide(engine, run, &Wanted::default(), Consent::Person, orphan).await?;
+        let report = apply::accept(engine, run, gate, Consent::Person, orphan).await?;
         self.caller.output.note(&apply::lines(&report));
         if !apply::is_whole(&report) {
             engine.shutdown().await;
-            return Err(Error::state("patchOpen", format!("not everything could be applied; gate {gate} stays open"))
+            return Err(Error::state("patchOpen", format!("not everything could be applied; gate {} stays open", gate.id))
                 .hint(format!("settle the conflicts and approve again, or `clode-ls pipelines reject {run}` for the rest")));
         }
         if was_driven || approve.driven.no_wait {
@@ -97,9 +93,25 @@ impl Control<'_> {
     }
 
     async fn reject(&self, reject: &Reject) -> Result<Exit> {
-        let answer = Answer { comment: reject.comment.clone(), ..Answer::default() };
-        let signal = Signal::Answer { approval: approval(reject.approval.as_ref()), gate: None, answer, by: by_command_line() };
-        self.drive(&reject.driven, signal).await
+        let gate = self.app.engine.open_gate(&reject.driven.pipeline(), approval(reject.approval.as_ref()).as_ref(), None).await?;
+        self.answer(&reject.driven, &gate, Answer { comment: reject.comment.clone(), ..Answer::default() }).await
+    }
+
+    /// Answers a gate; drives the pipeline here if nobody does.
+    async fn answer(&self, driven: &Driven, gate: &Gate, answer: Answer) -> Result<Exit> {
+        let (engine, run) = (&self.app.engine, driven.pipeline());
+        if driven.no_wait && !engine.is_driven(&run).await? {
+            let signal = Signal::Answer { approval: Some(gate.id.clone()), gate: None, answer, by: by_command_line() };
+            engine.signal_with(&run, signal, Orphan::Leave).await?;
+            return self.tell(&run, |_| true).await;
+        }
+        let was_driven = engine.is_driven(&run).await?;
+        Disk::take_over(engine);
+        engine.answer(&run, gate, answer, by_command_line()).await?;
+        if was_driven {
+            return self.tell(&run, |_| true).await;
+        }
+        self.follow(&run).await
     }
 
     /// Sends a control; drives the pipeline here if nobody does.
@@ -173,7 +185,7 @@ impl Control<'_> {
         let report = apply::decide(engine, &run, &meant, Consent::Person, Orphan::Adopt).await?;
         engine.shutdown().await;
         if self.caller.output.is_json() {
-            self.caller.output.document(&apply::json(&report, std::path::Path::new(&row.top_level)));
+            self.caller.output.document(&apply::json(&report, Path::new(&row.top_level)));
         } else if report.files.is_empty() {
             self.caller.output.note("Nothing is pending.");
         } else {
@@ -194,11 +206,4 @@ impl Control<'_> {
         }
         Ok(Exit::Done)
     }
-}
-
-/// The open gate that is meant: the named one, or the only one.
-fn meant<'a>(machine: &'a Machine, id: Option<&ApprovalId>) -> Option<&'a Gate> {
-    let mut open = machine.open_gates().filter(|gate| id.is_none_or(|id| gate.id == *id));
-    let first = open.next()?;
-    open.next().is_none().then_some(first)
 }
