@@ -1,6 +1,8 @@
 //! End-to-end tests: the built binary and real programs, over their outside surfaces only.
 
+mod crash;
 mod framing;
+mod loop_api;
 mod loop_demo;
 mod rig_api;
 mod rig_claude;
