@@ -10,6 +10,7 @@
 
 pub mod cli;
 pub mod component;
+pub mod editors;
 pub mod fixture;
 pub mod lsp_client;
 pub mod processes;

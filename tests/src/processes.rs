@@ -62,6 +62,36 @@ pub async fn assert_none_left(mark: &str, limit: Duration) {
     }
 }
 
+/// Whether this very process still runs; its number alone may have gone to another.
+#[must_use]
+pub fn is_alive(process: &Process) -> bool {
+    living().iter().any(|each| each.id == process.id && each.command == process.command)
+}
+
+/// Waits for a process below another whose command line holds a text.
+pub async fn below(parent: u32, part: &str, limit: Duration) -> Process {
+    let until = Instant::now() + limit;
+    loop {
+        let family = descendants(parent);
+        if let Some(found) = family.iter().find(|process| process.command.contains(part)) {
+            return found.clone();
+        }
+        assert!(Instant::now() < until, "no {part:?} within {limit:?} in {family:#?}");
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+    }
+}
+
+impl Process {
+    /// Fails unless it is gone within `limit`.
+    pub async fn gone_within(&self, limit: Duration) {
+        let until = Instant::now() + limit;
+        while is_alive(self) {
+            assert!(Instant::now() < until, "still alive after {limit:?}: {self:?}");
+            tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+        }
+    }
+}
+
 /// All processes but the dead ones that wait for their parent.
 fn living() -> Vec<Process> {
     let Ok(entries) = fs::read_dir("/proc") else {

@@ -4,6 +4,8 @@ mod crash;
 mod framing;
 mod loop_api;
 mod loop_demo;
+mod neovim;
 mod rig_api;
 mod rig_claude;
 mod rig_fixture;
+mod vscode;
