@@ -6,15 +6,19 @@
 
 mod actor;
 mod admission;
+mod adoption;
 mod configuration;
 mod context;
 mod effects;
+mod gates;
 mod pipelines;
 mod routing;
 mod signal;
 mod start;
+mod status;
 mod upkeep;
 mod view;
+mod wait;
 mod watch;
 
 use std::collections::HashMap;
@@ -29,7 +33,9 @@ pub use configuration::{ClientSettings, Configurations, Configured};
 pub use context::{ModelAnswer, ResumePoint, StepContext, WorkingDirectory};
 pub use signal::{Orphan, Signal};
 pub use start::{StartRequest, Started};
+pub use status::{BudgetView, DayView, ProviderView};
 pub use view::{ErrorView, MetricsView, PipelineDetail, PipelineSummary, StepView, TaskView, file_uri};
+pub use wait::{Until, Waited};
 
 use crate::clock::Clock;
 use crate::config::Environment;
@@ -122,7 +128,7 @@ struct Shared {
     repositories: Mutex<HashMap<RepositoryId, Arc<Repository>>>,
     http: Option<crate::provider::http::Http>,
     routers: Mutex<HashMap<String, Arc<crate::router::Router>>>,
-    admission: admission::Admission,
+    admission: Arc<admission::Admission>,
     notices: broadcast::Sender<Notice>,
     stop: CancellationToken,
 }
@@ -153,6 +159,7 @@ impl Engine {
         let http = crate::provider::http::Http::new()
             .inspect_err(|error| tracing::warn!(%error, "no provider can be reached"))
             .ok();
+        let concurrency = services.configurations.global().map_or(1, |loaded| loaded.config.concurrency as usize);
         let shared = Arc::new(Shared {
             services,
             owner,
@@ -163,7 +170,7 @@ impl Engine {
             repositories: Mutex::default(),
             http,
             routers: Mutex::default(),
-            admission: admission::Admission::default(),
+            admission: Arc::new(admission::Admission::new(concurrency)),
             notices: broadcast::channel(NOTICES_MAX).0,
             stop: CancellationToken::new(),
         });

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::admission::{self, Place};
+use super::admission::Place;
 use super::signal::{Outcome, Signal};
 use super::{Engine, Notice, Shared, locked};
 use crate::clock::Timestamp;
@@ -88,13 +88,14 @@ pub(super) async fn ensure(shared: &Arc<Shared>, run: &PipelineId) -> Result<()>
         return Ok(());
     };
     tracing::info!(%run, fence, "adopted");
-    let orphaned = row.owner.is_some();
+    let ended = row.finished;
     let row = RunRow {
         fence,
         owner: Some(shared.owner.clone()),
         ..row
     };
-    start(shared, row, repository, orphaned.then_some(Event::Recovered)).await
+    // A run that was parked in good order has steps under way as well, as far as its state knows.
+    start(shared, row, repository, (!ended).then_some(Event::Recovered)).await
 }
 
 async fn repository_of(shared: &Arc<Shared>, row: &RunRow) -> Result<Arc<Repository>> {
@@ -227,7 +228,7 @@ impl Actor {
     async fn begin(&mut self, first: Option<Event>, handle: &Handle) -> Result<()> {
         if let Some(event) = first {
             self.take_in(event).await?;
-            if !self.machine.status().is_ended() {
+            if self.machine.status() == Status::Running {
                 let alert = RunEvent::Alert {
                     code: "resumed".to_owned(),
                     message: "goes on after its process ended".to_owned(),
@@ -236,8 +237,8 @@ impl Actor {
             }
         }
         if self.machine.status() == Status::Queued {
-            let (shared, priority) = (Arc::clone(&self.shared), self.machine.spec.task.priority);
-            let admitted = admission::admit(&shared, priority);
+            let admission = Arc::clone(&self.shared.admission);
+            let admitted = admission.admit(self.machine.spec.task.priority);
             tokio::pin!(admitted);
             loop {
                 tokio::select! {
@@ -474,6 +475,7 @@ impl Actor {
         self.machine = next;
         self.ended = self.machine.ending.is_some();
         self.live.send_replace(live_of(&self.machine));
+        self.hold_place();
         Ok(effects)
     }
 
@@ -533,6 +535,15 @@ impl Actor {
                     tokio::time::sleep(STORE_RETRY).await;
                 }
             }
+        }
+    }
+
+    /// A run takes a place while it works, none while it waits for a person.
+    fn hold_place(&mut self) {
+        match self.machine.status() {
+            Status::Running if self.place.is_none() => self.place = Some(self.shared.admission.enter()),
+            Status::Running | Status::Queued => {}
+            _ => self.place = None,
         }
     }
 

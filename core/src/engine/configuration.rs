@@ -28,8 +28,20 @@ pub struct Configurations {
     store: Store,
     found: FoundAgents,
     client: Mutex<ClientSettings>,
-    remembered: Mutex<HashMap<(RepositoryId, PathBuf), Arc<Configured>>>,
+    remembered: Mutex<HashMap<(RepositoryId, PathBuf), Remembered>>,
+    /// The last text of each file that had no error in it.
+    good: Mutex<HashMap<PathBuf, String>>,
 }
+
+/// A configuration, and what its files looked like when it was read.
+#[derive(Debug)]
+struct Remembered {
+    configured: Arc<Configured>,
+    stamps: Vec<Stamp>,
+}
+
+/// Enough of a file's outside to see that it was written.
+type Stamp = Option<(std::time::SystemTime, u64)>;
 
 /// What an editor said about settings.
 #[derive(Debug, Clone, Default)]
@@ -66,6 +78,7 @@ impl Configurations {
             found,
             client: Mutex::default(),
             remembered: Mutex::default(),
+            good: Mutex::default(),
         }
     }
 
@@ -97,14 +110,49 @@ impl Configurations {
             client: locked(&self.client).settings.clone(),
             ..Sources::default()
         };
-        Ok(config::load(&self.environment, &self.found, &sources))
+        Ok(self.load(sources))
+    }
+
+    /// Loads; of a file with an error in it the last text without one stays in force.
+    fn load(&self, sources: Sources) -> config::Loaded {
+        let loaded = config::load(&self.environment, &self.found, &sources);
+        let is_wrong = |file: &SourceText| {
+            loaded
+                .errors
+                .iter()
+                .any(|error| error.path.as_ref() == Some(&file.path))
+        };
+        let mut good = locked(&self.good);
+        let mut last_good = sources.clone();
+        let mut replaced = false;
+        for file in last_good.user.iter_mut().chain(&mut last_good.workspace) {
+            if !is_wrong(file) {
+                good.insert(file.path.clone(), file.text.clone());
+            } else if let Some(text) = good.get(&file.path) {
+                file.text.clone_from(text);
+                replaced = true;
+            }
+        }
+        if !replaced {
+            return loaded;
+        }
+        let standing = config::load(&self.environment, &self.found, &last_good);
+        config::Loaded {
+            errors: loaded.errors,
+            warnings: loaded.warnings,
+            ..standing
+        }
     }
 
     /// The configuration of a repository as it is now.
     pub async fn of(&self, repository: &Repository) -> Result<Arc<Configured>> {
         let key = (repository.id.clone(), repository.folder.clone());
-        if let Some(known) = locked(&self.remembered).get(&key) {
-            return Ok(Arc::clone(known));
+        let stamps = self.stamps(repository);
+        if let Some(known) = locked(&self.remembered)
+            .get(&key)
+            .filter(|known| known.stamps == stamps)
+        {
+            return Ok(Arc::clone(&known.configured));
         }
         let workspace = workspace_files(repository)?;
         let review = crate::trust::review(&reviewed_files(repository)?);
@@ -125,12 +173,37 @@ impl Configurations {
             trust: trust.clone(),
         };
         let configured = Arc::new(Configured {
-            loaded: config::load(&self.environment, &self.found, &sources),
+            loaded: self.load(sources),
             review,
             trust,
         });
-        locked(&self.remembered).insert(key, Arc::clone(&configured));
+        locked(&self.remembered).insert(
+            key,
+            Remembered {
+                configured: Arc::clone(&configured),
+                stamps,
+            },
+        );
         Ok(configured)
+    }
+
+    /// The configuration of a repository, read again whatever is remembered: what would run is judged as it is.
+    pub async fn fresh(&self, repository: &Repository) -> Result<Arc<Configured>> {
+        locked(&self.remembered).remove(&(repository.id.clone(), repository.folder.clone()));
+        self.of(repository).await
+    }
+
+    fn stamps(&self, repository: &Repository) -> Vec<Stamp> {
+        let files = [
+            self.user_file(),
+            repository.top_level.join(config::WORKSPACE_FILE),
+            repository.folder.join(config::WORKSPACE_FILE),
+        ];
+        let stamp = |file: &PathBuf| {
+            let found = std::fs::metadata(file).ok()?;
+            Some((found.modified().ok()?, found.len()))
+        };
+        files.iter().map(stamp).collect()
     }
 
     /// Remembers that a person trusts what hashes to this; `None` takes it back.

@@ -52,7 +52,7 @@ impl Engine {
     /// Makes a run durable and begins to drive it.
     pub async fn start(&self, request: StartRequest) -> Result<Started> {
         self.shared.services.store.writable()?;
-        let loaded = self.configuration(&request.repository).await?;
+        let loaded = self.services().configurations.fresh(&request.repository).await?;
         let config = loaded.loaded.config.clone();
         let mut request = request;
         tidy(&mut request, &config)?;

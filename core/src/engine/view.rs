@@ -85,6 +85,8 @@ pub struct PipelineSummary {
     pub progress: u8,
     /// What it used.
     pub metrics: MetricsView,
+    /// Limit of this run (USD), if it has one.
+    pub max_cost: Option<f64>,
     /// The oldest open gate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending_approval: Option<serde_json::Value>,
@@ -249,7 +251,8 @@ impl Engine {
         self.summary_of(&row).await
     }
 
-    async fn summary_of(&self, row: &RunRow) -> Result<PipelineSummary> {
+    /// A stored run in short.
+    pub async fn summary_of(&self, row: &RunRow) -> Result<PipelineSummary> {
         let totals = self.shared.services.store.ledger().run_totals(&row.id).await?;
         Ok(summary(
             row,
@@ -333,6 +336,7 @@ fn summary(row: &RunRow, machine: &Machine, totals: &Totals, now: Timestamp) -> 
             llm_calls: totals.calls,
             duration_ms: until.since_ms(row.created_at),
         },
+        max_cost: machine.limit().map(crate::money::Money::usd),
         pending_approval: gates.first().cloned(),
         pending_approvals: gates,
         error: machine.error.as_ref().map(ErrorView::from),

@@ -138,7 +138,8 @@ impl Machine {
         self.open(gate, effects);
     }
 
-    pub(super) fn find_gate(
+    /// The open gate that an answer means: the one with this id, or the only one (of this kind).
+    pub(crate) fn find_gate(
         &self,
         approval: Option<ApprovalId>,
         kind: Option<GateKind>,
