@@ -88,7 +88,7 @@ fn body(words: &[String], file: u64, version: u64) -> String {
 pub(crate) fn path(file: u64) -> String {
     let group = file / 12;
     let mut path = format!("pkg{:02}/", group % 23);
-    path.push_str(if group % 3 == 0 { "tests/" } else { "src/" });
+    path.push_str(if group.is_multiple_of(3) { "tests/" } else { "src/" });
     let mut rest = group / 23;
     for (name, size) in [("m", 31), ("sub", 37)] {
         if rest > 0 {
