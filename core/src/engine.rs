@@ -128,7 +128,7 @@ struct Shared {
     repositories: Mutex<HashMap<RepositoryId, Arc<Repository>>>,
     http: Option<crate::provider::http::Http>,
     routers: Mutex<HashMap<String, Arc<crate::router::Router>>>,
-    admission: admission::Admission,
+    admission: Arc<admission::Admission>,
     notices: broadcast::Sender<Notice>,
     stop: CancellationToken,
 }
@@ -159,6 +159,7 @@ impl Engine {
         let http = crate::provider::http::Http::new()
             .inspect_err(|error| tracing::warn!(%error, "no provider can be reached"))
             .ok();
+        let concurrency = services.configurations.global().map_or(1, |loaded| loaded.config.concurrency as usize);
         let shared = Arc::new(Shared {
             services,
             owner,
@@ -169,7 +170,7 @@ impl Engine {
             repositories: Mutex::default(),
             http,
             routers: Mutex::default(),
-            admission: admission::Admission::default(),
+            admission: Arc::new(admission::Admission::new(concurrency)),
             notices: broadcast::channel(NOTICES_MAX).0,
             stop: CancellationToken::new(),
         });

@@ -20,6 +20,8 @@ mod state;
 mod step;
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 pub use event::{Effect, Event, RunEvent, Transitioned};

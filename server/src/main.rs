@@ -2,6 +2,7 @@
 
 mod app;
 mod lsp;
+mod review;
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::admission::{self, Place};
+use super::admission::Place;
 use super::signal::{Outcome, Signal};
 use super::{Engine, Notice, Shared, locked};
 use crate::clock::Timestamp;
@@ -237,8 +237,8 @@ impl Actor {
             }
         }
         if self.machine.status() == Status::Queued {
-            let (shared, priority) = (Arc::clone(&self.shared), self.machine.spec.task.priority);
-            let admitted = admission::admit(&shared, priority);
+            let admission = Arc::clone(&self.shared.admission);
+            let admitted = admission.admit(self.machine.spec.task.priority);
             tokio::pin!(admitted);
             loop {
                 tokio::select! {
@@ -475,6 +475,7 @@ impl Actor {
         self.machine = next;
         self.ended = self.machine.ending.is_some();
         self.live.send_replace(live_of(&self.machine));
+        self.hold_place();
         Ok(effects)
     }
 
@@ -534,6 +535,15 @@ impl Actor {
                     tokio::time::sleep(STORE_RETRY).await;
                 }
             }
+        }
+    }
+
+    /// A run takes a place while it works, none while it waits for a person.
+    fn hold_place(&mut self) {
+        match self.machine.status() {
+            Status::Running if self.place.is_none() => self.place = Some(self.shared.admission.enter()),
+            Status::Running | Status::Queued => {}
+            _ => self.place = None,
         }
     }
 

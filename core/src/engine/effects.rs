@@ -17,6 +17,8 @@ use crate::workspace::{Buffer, Repository, Snapshot, Verdict};
 
 /// Longest time for a snapshot or a patch.
 const GIT_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long an agent that was told to end may take before it is dropped with all that it holds.
+const AGENT_END_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest time for applying a patch through an editor.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -188,14 +190,19 @@ async fn run_agent(
     }
     let cancel: CancellationToken = context.cancel.clone();
     let result = match crate::agent::find(context.order.agent.as_str()) {
-        Some(agent) => AssertUnwindSafe(agent.run(&context))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_panic| {
-                Err(StepFailure::permanent(Error::internal(format!(
-                    "the agent of step `{step}` panicked"
-                ))))
-            }),
+        Some(agent) => {
+            let work = AssertUnwindSafe(agent.run(&context)).catch_unwind();
+            let overdue = async {
+                cancel.cancelled().await;
+                tokio::time::sleep(AGENT_END_TIMEOUT).await;
+            };
+            tokio::select! {
+                done = work => done.unwrap_or_else(|_panic| {
+                    Err(StepFailure::permanent(Error::internal(format!("the agent of step `{step}` panicked"))))
+                }),
+                () = overdue => Err(StepFailure::cancelled()),
+            }
+        }
         None => Err(StepFailure::permanent(Error::internal(format!(
             "there is no agent `{}`",
             context.order.agent

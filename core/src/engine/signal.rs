@@ -11,8 +11,10 @@ use crate::pipeline::{Answer, Answerer, GateKind, HunkOutcome};
 
 /// How long the caller waits for the owner to take a control in.
 const OUTCOME_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often the outcome is looked for when the owner is another process.
-const OUTCOME_POLL: Duration = Duration::from_millis(25);
+/// First wait for the outcome; doubles up to [`OUTCOME_POLL_MAX`].
+const OUTCOME_POLL: Duration = Duration::from_millis(2);
+/// Longest wait before the outcome is looked for again.
+const OUTCOME_POLL_MAX: Duration = Duration::from_millis(50);
 
 /// What a person wants of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -102,6 +104,7 @@ impl Engine {
         }
         actor::ensure(shared, run).await?;
         let deadline = tokio::time::Instant::now() + OUTCOME_TIMEOUT;
+        let mut wait = OUTCOME_POLL;
         loop {
             if let Some(handle) = locked(&shared.actors).get(run) {
                 handle.wake();
@@ -120,7 +123,8 @@ impl Engine {
                 )
                 .hint("the request is stored and will be taken in; look again with `clode.pipeline.get`"));
             }
-            tokio::time::sleep(OUTCOME_POLL).await;
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(OUTCOME_POLL_MAX);
         }
     }
 

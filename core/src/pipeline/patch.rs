@@ -236,7 +236,7 @@ mod transitions {
             effects: &mut Vec<Effect>,
         ) {
             self.record(outcomes, None);
-            if self.patch_stage != PatchStage::Applying {
+            if self.patch_stage != PatchStage::Applying || self.ending.is_some() {
                 return;
             }
             if self.hunks.iter().all(HunkRecord::is_decided) {

@@ -13,7 +13,7 @@ struct Run {
     effects: Vec<Effect>,
 }
 
-fn spec(options: RunOptions) -> RunSpec {
+pub(super) fn spec(options: RunOptions) -> RunSpec {
     let step = |id: &str, agent: &str, role, needs: &[&str]| StepSpec {
         id: StepId::new(id),
         agent: AgentId::new(agent),
@@ -183,7 +183,7 @@ impl Run {
     }
 }
 
-fn person() -> Answerer {
+pub(super) fn person() -> Answerer {
     Answerer {
         surface: "editor".to_owned(),
         detail: String::new(),
@@ -228,7 +228,7 @@ fn verdict(verdict: Verdict) -> StepOutput {
     }
 }
 
-fn prepared(hunks: &[&str]) -> PreparedPatch {
+pub(super) fn prepared(hunks: &[&str]) -> PreparedPatch {
     let record = |id: &&str| HunkRecord {
         id: HunkId::new(*id),
         path: "a.rs".to_owned(),

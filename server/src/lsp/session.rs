@@ -41,6 +41,7 @@ struct Shared {
     app: OnceCell<App>,
     documents: Mutex<Documents>,
     folders: Mutex<Vec<Folder>>,
+    reviews: super::review::Reviews,
     stop: CancellationToken,
 }
 
@@ -53,6 +54,7 @@ impl Session {
             app: OnceCell::new(),
             documents: Mutex::new(Documents::new(super::encoding::PositionEncoding::default())),
             folders: Mutex::default(),
+            reviews: super::review::Reviews::default(),
             stop: CancellationToken::new(),
         };
         Self { shared: Arc::new(shared) }
@@ -66,6 +68,11 @@ impl Session {
     /// What the editor can do.
     pub(crate) fn capabilities(&self) -> ClientCapabilities {
         self.shared.client.opening().capabilities.clone()
+    }
+
+    /// The runs under review.
+    pub(crate) fn reviews(&self) -> &super::review::Reviews {
+        &self.shared.reviews
     }
 
     /// Fires when the server ends.
