@@ -12,6 +12,8 @@
 
 #[path = "rig/measure.rs"]
 mod measure;
+#[path = "rig/timed.rs"]
+mod timed;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -20,7 +22,8 @@ use clode_core::clock::Timestamp;
 use clode_core::id::PipelineId;
 use clode_core::store::{Created, FIRST_FENCE, Finished, NewRun, Store, Transition};
 
-use measure::{Effort, Table, timed};
+use measure::{Effort, Table};
+use timed::timed;
 
 const COMMIT: &str = "commit of a transition";
 const COMMITS: &str = "16 commits at once";

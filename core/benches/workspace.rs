@@ -18,6 +18,8 @@ mod measure;
 mod sha1;
 #[path = "rig/synthetic.rs"]
 mod synthetic;
+#[path = "rig/timed.rs"]
+mod timed;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -25,7 +27,8 @@ use std::time::Instant;
 use clode_core::id::CommitId;
 use clode_core::workspace::{Buffer, Places, Repository, Slot, SlotNote, Snapshot, UserHome, Workspaces};
 
-use measure::{Effort, Table, timed};
+use measure::{Effort, Table};
+use timed::timed;
 
 const STASH: &str = "git stash create";
 const ADD_ALL: &str = "git add -A on a copied index";

@@ -5,7 +5,7 @@
 //! beside it only say of what size it is.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How much a bench does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Table {
             let ratios: Vec<String> = line
                 .peers
                 .iter()
-                .filter_map(|peer| Some(format!("{:.2}x `{peer}`", self.ratio(line, peer)?)))
+                .filter_map(|peer| Some(format!("{} `{peer}`", times(self.ratio(line, peer)?))))
                 .collect();
             println!(
                 "| {} | {} | {} | {} |",
@@ -105,13 +105,6 @@ impl Table {
         ratios.sort_by(f64::total_cmp);
         ratios.get(ratios.len() / 2).copied()
     }
-}
-
-/// The time of one piece of work, and what came out of it.
-pub(crate) async fn timed<T>(work: impl Future<Output = T>) -> (Duration, T) {
-    let begun = Instant::now();
-    let result = work.await;
-    (begun.elapsed(), result)
 }
 
 /// On what this ran: without it figures say nothing.
@@ -148,6 +141,17 @@ fn median(times: &[Duration]) -> Duration {
     let mut times = times.to_vec();
     times.sort();
     times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// Two digits that mean something.
+fn times(ratio: f64) -> String {
+    if ratio < 0.1 {
+        format!("{ratio:.4}x")
+    } else if ratio < 10.0 {
+        format!("{ratio:.2}x")
+    } else {
+        format!("{ratio:.0}x")
+    }
 }
 
 fn shown(time: Duration) -> String {
