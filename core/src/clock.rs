@@ -37,6 +37,7 @@ impl Timestamp {
     }
 
     /// The moment when the calendar day in this time zone ends.
+    #[must_use]
     pub fn end_of_day(self, zone: &jiff::tz::TimeZone) -> Self {
         jiff::Timestamp::from_millisecond(self.0)
             .ok()

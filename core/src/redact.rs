@@ -97,8 +97,9 @@ impl fmt::Debug for Redactor {
 /// again by itself: there a word may begin that was hidden behind the first.
 fn search_all(known: &Known, unit: &str) -> Vec<Found> {
     let mut all = Vec::new();
-    let mut parts: Vec<Range<usize>> = vec![0..unit.len()];
-    while let Some(part) = parts.pop() {
+    let mut parts = Vec::new();
+    let mut next_part = Some(0..unit.len());
+    while let Some(part) = next_part.take().or_else(|| parts.pop()) {
         let mut at = part.start;
         let found = search(known, unit.get(part.clone()).unwrap_or_default());
         if found.is_empty() {
@@ -145,7 +146,7 @@ fn replace(unit: &str, found: &[Found], clean: &mut String) {
     let mut at = 0;
     for Found { range, kind, mark } in found {
         clean.push_str(unit.get(at..range.start).unwrap_or_default());
-        clean.push_str(&format!("«redacted:{kind}:{mark}»"));
+        clean.extend(["«redacted:", kind, ":", mark, "»"]);
         at = range.end;
     }
     clean.push_str(unit.get(at..).unwrap_or_default());

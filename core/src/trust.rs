@@ -69,27 +69,41 @@ impl ClientTrust {
 
 /// Whether the workspace is trusted now: by what was remembered, or by what the client said. A bare
 /// `true` counts only with `trustClient: true` in the user's own configuration.
-pub fn state(current: &TrustReview, remembered: Option<&str>, client: &ClientTrust, trust_client: bool) -> TrustState {
+pub fn state(
+    current: &TrustReview,
+    remembered: Option<&str>,
+    client: &ClientTrust,
+    trust_client: bool,
+) -> TrustState {
     let by_client = match client {
         ClientTrust::Unsaid => false,
         ClientTrust::Bare => trust_client,
         ClientTrust::Hash(hash) => *hash == current.hash,
     };
     if by_client || remembered == Some(current.hash.as_str()) {
-        TrustState::Trusted { hash: current.hash.clone() }
+        TrustState::Trusted {
+            hash: current.hash.clone(),
+        }
     } else {
         TrustState::Untrusted
     }
 }
 
 /// Grants trust to what was shown. Refused when it is not what is there now.
-pub async fn grant(store: &dyn TrustStore, repository: &RepositoryId, current: &TrustReview, shown: &str) -> Result<TrustState> {
+pub async fn grant(
+    store: &dyn TrustStore,
+    repository: &RepositoryId,
+    current: &TrustReview,
+    shown: &str,
+) -> Result<TrustState> {
     if shown != current.hash {
         return Err(Error::state("trustChanged", "what this workspace would run is not what was shown")
             .hint("look at it again (`clode-ls trust --show` or clode.trust with action show), then grant the new hash"));
     }
     store.set(repository, Some(shown)).await?;
-    Ok(TrustState::Trusted { hash: current.hash.clone() })
+    Ok(TrustState::Trusted {
+        hash: current.hash.clone(),
+    })
 }
 
 /// Takes the trust back.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use clode_core::{Error, Result};
+use clode_core::Result;
 use clode_core::clock::SystemClock;
 use clode_core::config::{Directories, Environment};
 use clode_core::engine::{Configurations, Engine, Services};
@@ -24,8 +24,9 @@ impl App {
     pub(crate) async fn open(environment: Arc<Environment>, redactor: Arc<Redactor>) -> Result<Self> {
         let directories = Directories::from_environment(&environment)?;
         let store = Store::open(&directories.state).await?;
-        let executable = std::env::current_exe().map_err(|error| Error::io("finding our own executable", &error))?;
-        let spawner = Spawner::new(executable);
+        
+        let protected = vec![directories.state.clone(), directories.config.clone(), directories.cache.clone()];
+        let spawner = Spawner::from_own_executable(protected)?;
         let user = UserHome { home: environment.home(), config_home: environment.path("XDG_CONFIG_HOME") };
         let places = Places { state: directories.state.clone(), cache: directories.cache.clone(), user };
         let workspaces = Workspaces::open(places, environment.search_path()).await?;

@@ -1,14 +1,3 @@
-//! The rig of the end-to-end tests: repositories, empty homes, the binary, its processes, the real programs
-//! it is tried with, and a scripted model provider. Nothing in here knows how `clode-ls` works inside.
+//! What the end-to-end tests have in common.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a rig that cannot be set up fails the test, and the message says what was missing"
-)]
-
-pub mod cli;
-pub mod component;
-pub mod fixture;
-pub mod processes;
-pub mod scripted_api;
+pub mod lsp_client;

@@ -27,9 +27,15 @@ pub(crate) fn exact(text: &str, digits: u32) -> Option<i64> {
         return None;
     }
     let missing = digits.checked_sub(u32::try_from(fraction.len()).ok()?)?;
-    let fraction: i64 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
+    let fraction: i64 = if fraction.is_empty() {
+        0
+    } else {
+        fraction.parse().ok()?
+    };
     let whole: i64 = whole.parse().ok()?;
-    whole.checked_mul(10_i64.checked_pow(digits)?)?.checked_add(fraction.checked_mul(10_i64.checked_pow(missing)?)?)
+    whole
+        .checked_mul(10_i64.checked_pow(digits)?)?
+        .checked_add(fraction.checked_mul(10_i64.checked_pow(missing)?)?)
 }
 
 /// Reads a number or a decimal in quotes as its decimal text: floating point ends here.
@@ -51,7 +57,11 @@ impl Visitor<'_> for DecimalText {
     }
     fn visit_f64<E: DeError>(self, number: f64) -> Result<String, E> {
         // The shortest decimal that means this number: what the person wrote.
-        if number.is_finite() && number >= 0.0 { Ok(number.to_string()) } else { Err(wrong("this is not such a number", self.expected)) }
+        if number.is_finite() && number >= 0.0 {
+            Ok(number.to_string())
+        } else {
+            Err(wrong("this is not such a number", self.expected))
+        }
     }
     fn visit_str<E>(self, text: &str) -> Result<String, E> {
         Ok(text.trim().to_owned())
@@ -115,7 +125,11 @@ fn plain(amount: i64, digits: u32) -> String {
     let scale = 10_i64.pow(digits);
     let fraction = format!("{:0width$}", amount % scale, width = digits as usize);
     let fraction = fraction.trim_end_matches('0');
-    if fraction.is_empty() { (amount / scale).to_string() } else { format!("{}.{fraction}", amount / scale) }
+    if fraction.is_empty() {
+        (amount / scale).to_string()
+    } else {
+        format!("{}.{fraction}", amount / scale)
+    }
 }
 
 /// A part of a whole, from 0 to 1, in ten-thousandths.
@@ -181,7 +195,9 @@ impl<'de> Deserialize<'de> for Quantity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         const EXPECTED: &str = "a finite number, 0 or more";
         let text = deserializer.deserialize_any(DecimalText { expected: EXPECTED })?;
-        exact(&text, Self::DIGITS).map(Self).ok_or_else(|| wrong("this is no such number", EXPECTED))
+        exact(&text, Self::DIGITS)
+            .map(Self)
+            .ok_or_else(|| wrong("this is no such number", EXPECTED))
     }
 }
 
@@ -254,8 +270,23 @@ mod tests {
         assert_eq!(exact("0.10", PRICE_DIGITS), Some(100_000));
         assert_eq!(exact("4", PRICE_DIGITS), Some(4_000_000));
         assert_eq!(exact("0.000001", PRICE_DIGITS), Some(1));
-        assert_eq!(exact("0.0000001", PRICE_DIGITS), None, "finer than a picodollar per token");
-        for text in ["", ".", "-1", "1e3", "NaN", "inf", "1.2.3", "9999999999999", "+1", " 1"] {
+        assert_eq!(
+            exact("0.0000001", PRICE_DIGITS),
+            None,
+            "finer than a picodollar per token"
+        );
+        for text in [
+            "",
+            ".",
+            "-1",
+            "1e3",
+            "NaN",
+            "inf",
+            "1.2.3",
+            "9999999999999",
+            "+1",
+            " 1",
+        ] {
             assert_eq!(exact(text, PRICE_DIGITS), None, "{text:?}");
         }
     }

@@ -25,12 +25,14 @@ pub(crate) fn layer(environment: &Environment) -> Value {
     layer
 }
 
-/// The variable that names an address for this provider which cannot be used. The provider is then
-/// not used either: its key must not go to another address than the one that somebody meant.
-pub(crate) fn unusable_address(id: &str, environment: &Environment) -> Option<&'static str> {
-    ADDRESSES
-        .into_iter()
-        .find(|(provider, _)| *provider == id)
-        .map(|(_, variable)| variable)
-        .filter(|variable| environment.get(variable).is_some_and(|address| !is_address(address)))
+/// Providers whose address in the environment cannot be used, with the variable. Such a provider is
+/// not used at all: its key must not go to another address than the one that somebody meant.
+pub(crate) fn unusable_addresses(
+    environment: &Environment,
+) -> impl Iterator<Item = (&'static str, &'static str)> {
+    ADDRESSES.into_iter().filter(|(_, variable)| {
+        environment
+            .get(variable)
+            .is_some_and(|address| !is_address(address))
+    })
 }

@@ -67,7 +67,8 @@ fn absolute(path: PathBuf, variable: &str) -> Result<PathBuf> {
         return Ok(path);
     }
     let message = format!("{variable} is the relative path `{}`", path.display());
-    Err(Error::new(Kind::Config, "directoryRelative", message).hint(format!("set {variable} to an absolute path")))
+    Err(Error::new(Kind::Config, "directoryRelative", message)
+        .hint(format!("set {variable} to an absolute path")))
 }
 
 #[cfg(all(unix, not(target_os = "macos")))]
@@ -87,10 +88,14 @@ mod platform {
     }
 
     fn home(environment: &Environment) -> Result<PathBuf> {
-        environment.home().or_else(|| etcetera::home_dir().ok()).filter(|home| home.is_absolute()).ok_or_else(|| {
-            Error::new(Kind::Config, "homeUnknown", "there is no home directory")
-                .hint("set HOME, or CLODE_STATE_DIR, CLODE_CACHE_DIR and CLODE_CONFIG_DIR")
-        })
+        environment
+            .home()
+            .or_else(|| etcetera::home_dir().ok())
+            .filter(|home| home.is_absolute())
+            .ok_or_else(|| {
+                Error::new(Kind::Config, "homeUnknown", "there is no home directory")
+                    .hint("set HOME, or CLODE_STATE_DIR, CLODE_CACHE_DIR and CLODE_CONFIG_DIR")
+            })
     }
 }
 
@@ -102,7 +107,11 @@ mod platform {
 
     pub(super) fn state(_: &Environment) -> Result<PathBuf> {
         let native = native()?;
-        Ok(native.state_dir().unwrap_or_else(|| native.data_dir()).join(NAME).join("state"))
+        Ok(native
+            .state_dir()
+            .unwrap_or_else(|| native.data_dir())
+            .join(NAME)
+            .join("state"))
     }
 
     pub(super) fn cache(_: &Environment) -> Result<PathBuf> {
@@ -126,12 +135,16 @@ fn make(path: &Path, what: &str, variable: &str) -> Result<()> {
     let failed = |source: &std::io::Error| {
         let message = format!("the {what} directory {} cannot be used: {source}", path.display());
         Error::new(Kind::Io, "directoryUnusable", message)
-            .hint(format!("set {variable} to a directory on a local disk that you may write"))
+            .hint(format!(
+                "set {variable} to a directory on a local disk that you may write"
+            ))
             .hint("check its owner and mode, and that the disk is not full or read-only")
     };
     make_private(path).map_err(|error| failed(&error))?;
     let probe = path.join(format!(".write-probe-{}", crate::id::random_hex(8)?));
-    fs::File::create_new(&probe).and_then(|_| fs::remove_file(&probe)).map_err(|error| failed(&error))
+    fs::File::create_new(&probe)
+        .and_then(|_| fs::remove_file(&probe))
+        .map_err(|error| failed(&error))
 }
 
 #[cfg(unix)]
@@ -150,7 +163,10 @@ fn make_private(path: &Path) -> std::io::Result<()> {
         return Err(std::io::ErrorKind::NotADirectory.into());
     }
     if metadata.uid() != rustix::process::geteuid().as_raw() {
-        return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, "it belongs to another user"));
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::PermissionDenied,
+            "it belongs to another user",
+        ));
     }
     if metadata.mode() & 0o777 != MODE {
         fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
@@ -165,8 +181,13 @@ fn make_private(path: &Path) -> std::io::Result<()> {
 
 /// SQLite's locks and our own are not to be trusted on a network file system.
 fn refuse_network(path: &Path) -> Result<()> {
-    let Some(kind) = network_kind(path) else { return Ok(()) };
-    let message = format!("the state directory {} is on a network file system ({kind})", path.display());
+    let Some(kind) = network_kind(path) else {
+        return Ok(());
+    };
+    let message = format!(
+        "the state directory {} is on a network file system ({kind})",
+        path.display()
+    );
     Err(Error::new(Kind::Config, "stateOnNetwork", message)
         .hint("set CLODE_STATE_DIR to a directory on a local disk")
         .hint("locks on a network file system are not dependable: runs and budgets could be damaged"))
@@ -177,7 +198,11 @@ fn network_kind(path: &Path) -> Option<String> {
     let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
     let magic = rustix::fs::statfs(existing).ok()?.f_type;
     // The magic is a 32-bit number that some platforms sign-extend.
-    #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "32 bits by definition")]
+    #[expect(
+        clippy::cast_sign_loss,
+        clippy::cast_possible_truncation,
+        reason = "32 bits by definition"
+    )]
     let magic = magic as u32;
     network_name(magic).map(str::to_owned).or_else(|| {
         const FUSE: u32 = 0x6573_5546;
@@ -212,8 +237,17 @@ fn network_name(magic: u32) -> Option<&'static str> {
 /// FUSE file systems whose files are elsewhere; others (encrypted or foreign local disks) are fine.
 #[cfg(target_os = "linux")]
 fn remote_fuse(kind: &str) -> bool {
-    const REMOTE: [&str; 9] =
-        ["sshfs", "s3fs", "rclone", "gcsfuse", "goofys", "davfs", "curlftpfs", "glusterfs", "ceph"];
+    const REMOTE: [&str; 9] = [
+        "sshfs",
+        "s3fs",
+        "rclone",
+        "gcsfuse",
+        "goofys",
+        "davfs",
+        "curlftpfs",
+        "glusterfs",
+        "ceph",
+    ];
     REMOTE.iter().any(|name| kind.contains(name))
 }
 
@@ -225,13 +259,19 @@ fn mount_type(mounts: &str, path: &Path) -> Option<String> {
         .filter_map(|line| {
             let (left, right) = line.split_once(" - ")?;
             let point = left.split(' ').nth(4)?.replace("\\040", " ");
-            path.starts_with(&point).then(|| (point.len(), right.split(' ').next().unwrap_or_default().to_owned()))
+            path.starts_with(&point).then(|| {
+                (
+                    point.len(),
+                    right.split(' ').next().unwrap_or_default().to_owned(),
+                )
+            })
         })
         .max_by_key(|(length, _)| *length)
         .map(|(_, kind)| kind)
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
@@ -239,7 +279,12 @@ mod tests {
 
     #[test]
     fn our_own_variable_wins_over_xdg_and_xdg_over_the_home_directory() {
-        let both = [("HOME", "/h"), ("CLODE_STATE_DIR", "/own"), ("XDG_STATE_HOME", "/xdg"), ("XDG_CACHE_HOME", "/c")];
+        let both = [
+            ("HOME", "/h"),
+            ("CLODE_STATE_DIR", "/own"),
+            ("XDG_STATE_HOME", "/xdg"),
+            ("XDG_CACHE_HOME", "/c"),
+        ];
         let named = Directories::named_by(&Environment::from_pairs(both)).unwrap();
         assert_eq!(named.state, Path::new("/own"));
         assert_eq!(named.cache, Path::new("/c/clode"));
@@ -251,28 +296,31 @@ mod tests {
 
     #[test]
     fn a_relative_directory_of_ours_is_refused_with_a_hint() {
-        let error = Directories::named_by(&Environment::from_pairs([("CLODE_STATE_DIR", "state")])).unwrap_err();
+        let error =
+            Directories::named_by(&Environment::from_pairs([("CLODE_STATE_DIR", "state")])).unwrap_err();
         assert_eq!(error.code, "directoryRelative");
         assert!(error.first_hint().unwrap().contains("CLODE_STATE_DIR"));
-    }
-
-    fn below(root: &Path) -> Environment {
-        Environment::from_pairs([("CLODE_STATE_DIR", root.join("a/state")), ("CLODE_CACHE_DIR", root.join("a/cache"))])
     }
 
     #[test]
     fn directories_are_made_for_their_owner_only_and_one_that_is_open_to_others_is_closed() {
         let root = tempfile::tempdir().unwrap();
-        let mut environment = below(root.path());
-        environment = Environment::from_pairs(
-            [("CLODE_STATE_DIR", environment.path("CLODE_STATE_DIR").unwrap()), ("CLODE_CACHE_DIR", environment.path("CLODE_CACHE_DIR").unwrap()), ("CLODE_CONFIG_DIR", root.path().join("config"))],
-        );
+        let environment = Environment::from_pairs([
+            ("CLODE_STATE_DIR", root.path().join("a/state")),
+            ("CLODE_CACHE_DIR", root.path().join("a/cache")),
+            ("CLODE_CONFIG_DIR", root.path().join("config")),
+        ]);
         let made = Directories::from_environment(&environment).unwrap();
         fs::set_permissions(&made.cache, fs::Permissions::from_mode(0o755)).unwrap();
         let again = Directories::from_environment(&environment).unwrap();
         assert_eq!(made, again);
         for path in [&made.state, &made.cache] {
-            assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, MODE, "{}", path.display());
+            assert_eq!(
+                fs::metadata(path).unwrap().mode() & 0o777,
+                MODE,
+                "{}",
+                path.display()
+            );
             assert_eq!(fs::read_dir(path).unwrap().count(), 0, "the probe is gone");
         }
         assert!(!made.config.exists(), "the user's directory is the user's");
@@ -282,7 +330,11 @@ mod tests {
     fn a_place_that_cannot_be_written_is_named_with_the_variable_to_set() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("file"), "").unwrap();
-        for place in [root.path().join("file"), root.path().join("file/below"), "/proc/clode-state".into()] {
+        for place in [
+            root.path().join("file"),
+            root.path().join("file/below"),
+            "/proc/clode-state".into(),
+        ] {
             let environment = Environment::from_pairs([
                 ("CLODE_STATE_DIR", place.clone()),
                 ("CLODE_CACHE_DIR", root.path().join("cache")),
@@ -291,7 +343,10 @@ mod tests {
             let error = Directories::from_environment(&environment).unwrap_err();
             assert_eq!(error.code, "directoryUnusable", "{error}");
             assert!(error.message.contains(place.to_str().unwrap()), "{error}");
-            assert!(error.first_hint().unwrap().contains("CLODE_STATE_DIR"), "{error:?}");
+            assert!(
+                error.first_hint().unwrap().contains("CLODE_STATE_DIR"),
+                "{error:?}"
+            );
         }
     }
 
@@ -304,9 +359,15 @@ mod tests {
         let mounts = "22 1 0:20 / / rw - ext4 /dev/sda rw\n\
                       30 22 0:40 / /home/me/remote\\040disk rw shared:1 - fuse.sshfs host: rw\n\
                       31 22 0:41 / /home/me/vault rw - fuse.gocryptfs x rw\n";
-        assert_eq!(mount_type(mounts, Path::new("/home/me/remote disk/state")).as_deref(), Some("fuse.sshfs"));
+        assert_eq!(
+            mount_type(mounts, Path::new("/home/me/remote disk/state")).as_deref(),
+            Some("fuse.sshfs")
+        );
         assert!(remote_fuse("fuse.sshfs"));
-        assert_eq!(mount_type(mounts, Path::new("/home/me/vault/state")).as_deref(), Some("fuse.gocryptfs"));
+        assert_eq!(
+            mount_type(mounts, Path::new("/home/me/vault/state")).as_deref(),
+            Some("fuse.gocryptfs")
+        );
         assert!(!remote_fuse("fuse.gocryptfs"));
         assert_eq!(mount_type(mounts, Path::new("/home/me")).as_deref(), Some("ext4"));
     }

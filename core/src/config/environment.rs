@@ -9,8 +9,17 @@ use secrecy::SecretString;
 
 /// What a child may inherit. Everything else (keys, tokens, agents' sockets, proxies with a
 /// password in them) stays with us.
-const CHILD_NAMES: [&str; 9] =
-    ["PATH", "LANG", "LANGUAGE", "TZ", "TERM", "USER", "LOGNAME", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+const CHILD_NAMES: [&str; 9] = [
+    "PATH",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TERM",
+    "USER",
+    "LOGNAME",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
 /// Prefix of the locale variables, which a child may inherit as well.
 const CHILD_PREFIX: &str = "LC_";
 
@@ -23,13 +32,23 @@ pub struct Environment {
 impl Environment {
     /// Of this process. Called once, in `main`.
     pub fn from_process() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-        Self { values: std::env::vars_os().collect() }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that reads the environment"
+        )]
+        Self {
+            values: std::env::vars_os().collect(),
+        }
     }
 
     /// Of these pairs and nothing else.
     pub fn from_pairs<N: Into<OsString>, V: Into<OsString>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
-        Self { values: pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect() }
+        Self {
+            values: pairs
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        }
     }
 
     /// A value that is set, not empty, and text.
@@ -71,7 +90,8 @@ impl Environment {
     /// What a child starts with: enough to find programs and speak the person's language, no secret.
     pub fn child_baseline(&self) -> BTreeMap<OsString, OsString> {
         let inherited = |name: &OsStr| {
-            name.to_str().is_some_and(|name| CHILD_NAMES.contains(&name) || name.starts_with(CHILD_PREFIX))
+            name.to_str()
+                .is_some_and(|name| CHILD_NAMES.contains(&name) || name.starts_with(CHILD_PREFIX))
         };
         self.values
             .iter()
@@ -81,7 +101,10 @@ impl Environment {
     }
 
     fn raw(&self, name: &str) -> Option<&OsStr> {
-        self.values.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
+        self.values
+            .get(OsStr::new(name))
+            .map(OsString::as_os_str)
+            .filter(|value| !value.is_empty())
     }
 }
 
@@ -114,7 +137,10 @@ mod tests {
     fn values_are_never_in_the_debug_text() {
         let environment = Environment::from_pairs([("OPENAI_API_KEY", "hunter2")]);
         let shown = format!("{environment:?} {:?}", environment.api_key("OPENAI_API_KEY"));
-        assert!(shown.contains("OPENAI_API_KEY") && !shown.contains("hunter2"), "{shown}");
+        assert!(
+            shown.contains("OPENAI_API_KEY") && !shown.contains("hunter2"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -40,7 +40,8 @@ pub const USER_ONLY_KEYS: [&[&str]; 9] = [
 ];
 
 /// How to go on where something is ignored for want of trust.
-const HOW_TO_TRUST: &str = "run `clode-ls trust` (or the command clode.trust) to look at it and trust this workspace";
+const HOW_TO_TRUST: &str =
+    "run `clode-ls trust` (or the command clode.trust) to look at it and trust this workspace";
 /// How to go on where something belongs to the user's file.
 const HOW_TO_OWN: &str = "write it into your user configuration (`clode-ls doctor` shows its place)";
 
@@ -63,30 +64,61 @@ impl Offers {
         let providers = settings
             .providers
             .iter()
-            .map(|(id, provider)| (id.clone(), (provider.kind, provider.models.keys().cloned().collect())))
+            .map(|(id, provider)| {
+                (
+                    id.clone(),
+                    (provider.kind, provider.models.keys().cloned().collect()),
+                )
+            })
             .collect();
         let custom = settings.agents.keys().cloned();
-        Self { providers, agents: roster::BUILT_IN.iter().map(|name| (*name).to_owned()).chain(custom).collect() }
+        Self {
+            providers,
+            agents: roster::BUILT_IN
+                .iter()
+                .map(|name| (*name).to_owned())
+                .chain(custom)
+                .collect(),
+        }
     }
 
     fn has(&self, provider: &str, model: Option<&str>) -> bool {
-        let Some((kind, own)) = self.providers.get(provider) else { return false };
+        let Some((kind, own)) = self.providers.get(provider) else {
+            return false;
+        };
         let Some(model) = model else { return true };
-        let in_table = || kind.and_then(price::vendor).is_some_and(|vendor| price::find(&vendor.models, model).is_some());
+        let in_table = || {
+            kind.and_then(price::vendor)
+                .is_some_and(|vendor| price::find(&vendor.models, model).is_some())
+        };
         let claude_code = || {
-            model == roster::CLAUDE_CODE_MODEL && matches!(kind, Some(ProviderKind::Anthropic | ProviderKind::ClaudeCode))
+            model == roster::CLAUDE_CODE_MODEL
+                && matches!(kind, Some(ProviderKind::Anthropic | ProviderKind::ClaudeCode))
         };
         own.contains(model) || in_table() || claude_code()
     }
 
     fn anywhere(&self, model: &str) -> bool {
-        self.providers.keys().any(|provider| self.has(provider, Some(model)))
+        self.providers
+            .keys()
+            .any(|provider| self.has(provider, Some(model)))
     }
 }
 
 /// Takes out of a foreign layer what it may not decide; one warning for each key that was there.
-pub(crate) fn restrict(tree: &mut Node, layer: Layer, trusted: Trusted, offers: &Offers, warnings: &mut Vec<Problem>) {
-    let mut filter = Filter { layer, trusted, offers, warnings };
+pub(crate) fn restrict(
+    tree: &mut Node,
+    layer: Layer,
+    trusted: Trusted,
+    offers: &Offers,
+    warnings: &mut Vec<Problem>,
+) {
+    let mut filter = Filter {
+        layer,
+        trusted,
+        offers,
+        warnings,
+    };
     filter.walk(tree, &Path::default());
 }
 
@@ -151,70 +183,90 @@ impl Filter<'_> {
                 Segment::Index(_) => "[]",
             })
             .collect();
-        if USER_ONLY_KEYS.iter().any(|pattern| fits(pattern, &keys) == Fit::Inside) {
+        if USER_ONLY_KEYS
+            .iter()
+            .any(|pattern| fits(pattern, &keys) == Fit::Inside)
+        {
             return Verdict::Drop(self.user_only());
         }
         if keys.first() == Some(&"approvals") && node.value == Value::Bool(false) {
-            let message = format!("ignored: the {} may add approvals, not take them away", self.layer.as_str());
-            return Verdict::Drop(Problem::new("approvalsOnlyAdded", message).expected("`true`; `false` only in your user configuration"));
+            let message = format!(
+                "ignored: the {} may add approvals, not take them away",
+                self.layer.as_str()
+            );
+            return Verdict::Drop(
+                Problem::new("approvalsOnlyAdded", message)
+                    .expected("`true`; `false` only in your user configuration"),
+            );
         }
         if self.trusted == Trusted::Yes {
             return Verdict::Look;
         }
-        let fit = UNTRUSTED_KEYS.iter().map(|pattern| fits(pattern, &keys)).max().unwrap_or(Fit::Outside);
+        let fit = UNTRUSTED_KEYS
+            .iter()
+            .map(|pattern| fits(pattern, &keys))
+            .max()
+            .unwrap_or(Fit::Outside);
         let leads_nowhere = fit == Fit::Above && !matches!(node.value, Value::Mapping(_));
-        let may_be_the_users = USER_ONLY_KEYS.iter().any(|pattern| fits(pattern, &keys) == Fit::Above);
+        let may_be_the_users = USER_ONLY_KEYS
+            .iter()
+            .any(|pattern| fits(pattern, &keys) == Fit::Above);
         if fit == Fit::Outside && may_be_the_users && !node.entries().is_empty() {
             // Each key below says for itself whether trust would help.
             return Verdict::Look;
         }
         if fit == Fit::Outside || leads_nowhere {
-            return Verdict::Drop(self.untrusted("ignored: this workspace is not trusted"));
+            return Verdict::Drop(untrusted("ignored: this workspace is not trusted"));
         }
         self.judge_value(node, &keys)
     }
 
     /// What an untrusted key may say.
     fn judge_value(&self, node: &Node, keys: &[&str]) -> Verdict {
-        let target = matches!(
-            keys,
+        let target = match keys {
             ["routing", "default"]
-                | ["routing", "default", "map", _]
-                | ["routing", "default", "fallback", "[]"]
-                | ["routing", "rules", "[]", "use"]
-                | ["routing", "downgrade", "to", "[]"]
-        );
-        if target && let Some(provider) = node.get("provider").and_then(Node::text) {
-            let model = node.get("model").and_then(Node::text);
-            if !self.offers.has(provider, model) {
-                let name = model.map_or_else(|| provider.to_owned(), |model| format!("{provider}/{model}"));
-                return Verdict::Drop(self.untrusted(&format!("ignored: nothing in your own layers offers {name}")));
-            }
+            | ["routing", "default", "map", _]
+            | ["routing", "default", "fallback", "[]"]
+            | ["routing", "downgrade", "to", "[]"] => Some(node),
+            ["routing", "rules", "[]"] => node.get("use"),
+            _ => None,
+        };
+        if let Some(name) = target.and_then(|target| self.not_offered(target)) {
+            return Verdict::Drop(untrusted(&format!(
+                "ignored: nothing in your own layers offers {name}"
+            )));
         }
         match keys {
-            ["routing", "rules", "[]"] if node.get("use").is_some() => {
-                let provider = node.get("use").and_then(|target| target.get("provider")).and_then(Node::text);
-                let model = node.get("use").and_then(|target| target.get("model")).and_then(Node::text);
-                if provider.is_some_and(|provider| !self.offers.has(provider, model)) {
-                    return Verdict::Drop(self.untrusted("ignored: nothing in your own layers offers its model"));
-                }
-                Verdict::Keep
+            ["routing", "rules", "[]"] if self.rule_for_stranger(node) => Verdict::Drop(untrusted(
+                "ignored: it is about an agent that is neither built in nor yours",
+            )),
+            ["routing", "default", "map" | "needs", name] if !self.offers.agents.contains(*name) => {
+                Verdict::Drop(untrusted(
+                    "ignored: an agent of this name is neither built in nor yours",
+                ))
             }
+            ["limits", "perProvider", id] if !self.offers.has(id, None) => Verdict::Drop(untrusted(
+                "ignored: a provider of this name is neither built in nor yours",
+            )),
             ["agents", name] if !self.offers.agents.contains(*name) => {
-                Verdict::Drop(self.untrusted("ignored: an untrusted workspace adds no agents"))
+                Verdict::Drop(untrusted("ignored: an untrusted workspace adds no agents"))
             }
             ["agents", _, "model"] if node.text().is_some_and(|model| !self.offers.anywhere(model)) => {
-                Verdict::Drop(self.untrusted("ignored: nothing in your own layers offers this model"))
+                Verdict::Drop(untrusted("ignored: nothing in your own layers offers this model"))
             }
-            ["agents", _, "enabled"] if node.value == Value::Bool(true) => {
-                Verdict::Drop(self.untrusted("ignored: an untrusted workspace may only take agents away"))
-            }
+            ["agents", _, "enabled"] if node.value == Value::Bool(true) => Verdict::Drop(untrusted(
+                "ignored: an untrusted workspace may only take agents away",
+            )),
             ["pipelines", _, "steps"] => {
-                let foreign = node.items().iter().filter_map(|step| step.get("agent")?.text()).find(|agent| !roster::is_built_in(agent));
+                let foreign = node
+                    .items()
+                    .iter()
+                    .filter_map(|step| step.get("agent")?.text())
+                    .find(|agent| !roster::is_built_in(agent));
                 match foreign {
-                    Some(agent) => Verdict::Drop(
-                        self.untrusted(&format!("ignored: it uses `{agent}`, and untrusted pipelines use built-in agents only")),
-                    ),
+                    Some(agent) => Verdict::Drop(untrusted(&format!(
+                        "ignored: it uses `{agent}`, and untrusted pipelines use built-in agents only"
+                    ))),
                     None => Verdict::Keep,
                 }
             }
@@ -222,14 +274,33 @@ impl Filter<'_> {
         }
     }
 
-    fn untrusted(&self, message: &str) -> Problem {
-        Problem::new("untrusted", message).expected(HOW_TO_TRUST)
+    /// The name of a target that the user's layers do not offer.
+    fn not_offered(&self, target: &Node) -> Option<String> {
+        let provider = target.get("provider").and_then(Node::text)?;
+        let model = target.get("model").and_then(Node::text);
+        let name = || model.map_or_else(|| provider.to_owned(), |model| format!("{provider}/{model}"));
+        (!self.offers.has(provider, model)).then(name)
+    }
+
+    fn rule_for_stranger(&self, rule: &Node) -> bool {
+        let agent = rule
+            .get("when")
+            .and_then(|when| when.get("agent"))
+            .and_then(Node::text);
+        agent.is_some_and(|agent| !self.offers.agents.contains(agent))
     }
 
     fn user_only(&self) -> Problem {
-        let message = format!("ignored: this comes from your user configuration only, never from the {}", self.layer.as_str());
+        let message = format!(
+            "ignored: this comes from your user configuration only, never from the {}",
+            self.layer.as_str()
+        );
         Problem::new("userOnly", message).expected(HOW_TO_OWN)
     }
+}
+
+fn untrusted(message: &str) -> Problem {
+    Problem::new("untrusted", message).expected(HOW_TO_TRUST)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -264,18 +335,33 @@ pub(crate) fn keys_beyond_untrusted(text: &str) -> Option<Vec<(String, serde_jso
     Some(found)
 }
 
-fn collect<'t>(node: &'t Node, path: &Path, keys: &mut Vec<&'t str>, found: &mut Vec<(String, serde_json::Value)>) {
+fn collect<'t>(
+    node: &'t Node,
+    path: &Path,
+    keys: &mut Vec<&'t str>,
+    found: &mut Vec<(String, serde_json::Value)>,
+) {
     for Entry { key, node, .. } in node.entries() {
         keys.push(key);
         let path = path.key(key);
-        let never = USER_ONLY_KEYS.iter().any(|pattern| fits(pattern, keys) == Fit::Inside);
-        let fit = UNTRUSTED_KEYS.iter().map(|pattern| fits(pattern, keys)).max().unwrap_or(Fit::Outside);
-        let below = USER_ONLY_KEYS.iter().any(|pattern| fits(pattern, keys) == Fit::Above);
+        let never = USER_ONLY_KEYS
+            .iter()
+            .any(|pattern| fits(pattern, keys) == Fit::Inside);
+        let fit = UNTRUSTED_KEYS
+            .iter()
+            .map(|pattern| fits(pattern, keys))
+            .max()
+            .unwrap_or(Fit::Outside);
+        let below = USER_ONLY_KEYS
+            .iter()
+            .any(|pattern| fits(pattern, keys) == Fit::Above);
         match fit {
             _ if never => {}
             Fit::Inside => {}
             Fit::Above => collect(node, &path, keys, found),
-            Fit::Outside if (below || keys.len() == 1) && !node.entries().is_empty() => collect(node, &path, keys, found),
+            Fit::Outside if (below || keys.len() == 1) && !node.entries().is_empty() => {
+                collect(node, &path, keys, found);
+            }
             Fit::Outside => found.push((path.to_string(), node.to_json())),
         }
         keys.pop();

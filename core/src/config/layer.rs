@@ -57,7 +57,11 @@ fn lay_at(base: &mut Node, over: &Node, path: &Path, layer: Layer, warnings: &mu
             let path = path.key(key);
             match below.iter_mut().find(|entry| entry.key == *key) {
                 Some(entry) => lay_at(&mut entry.node, node, &path, layer, warnings),
-                None => below.push(Entry { key: key.clone(), key_place: *key_place, node: node.clone() }),
+                None => below.push(Entry {
+                    key: key.clone(),
+                    key_place: *key_place,
+                    node: node.clone(),
+                }),
             }
         }
         return;
@@ -94,7 +98,17 @@ enum Rule {
 }
 
 fn rule(path: &Path, layer: Layer) -> Rule {
-    let keys: Vec<&str> = path.0.iter().filter_map(|segment| if let Segment::Key(key) = segment { Some(key.as_str()) } else { None }).collect();
+    let keys: Vec<&str> = path
+        .0
+        .iter()
+        .filter_map(|segment| {
+            if let Segment::Key(key) = segment {
+                Some(key.as_str())
+            } else {
+                None
+            }
+        })
+        .collect();
     match keys.as_slice() {
         ["context", "exclude"] => Rule::Add,
         ["limits", "enforce"] if layer > Layer::User => Rule::Stricter,
@@ -106,10 +120,23 @@ fn rule(path: &Path, layer: Layer) -> Rule {
 /// Mappings that mean one thing and are therefore replaced as a whole: half of one target and half
 /// of another would be a third that nobody wrote.
 fn is_one_value(path: &Path) -> bool {
-    let keys: Vec<&str> = path.0.iter().filter_map(|segment| if let Segment::Key(key) = segment { Some(key.as_str()) } else { None }).collect();
+    let keys: Vec<&str> = path
+        .0
+        .iter()
+        .filter_map(|segment| {
+            if let Segment::Key(key) = segment {
+                Some(key.as_str())
+            } else {
+                None
+            }
+        })
+        .collect();
     matches!(
         keys.as_slice(),
-        ["routing", "default", "map", _] | ["routing", "downgrade"] | ["providers", _, "models", _, "price"] | ["pipelines", _]
+        ["routing", "default", "map", _]
+            | ["routing", "downgrade"]
+            | ["providers", _, "models", _, "price"]
+            | ["pipelines", _]
     )
 }
 

@@ -2,19 +2,17 @@
 //!
 //! Every price is stored as such, never as a multiple of another, in picodollars per token.
 
+mod table;
+
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::amount::{PerMillion, exact};
-use super::settings::{Capability, ModelSettings, PriceSettings, ProviderKind};
+use super::settings::{Capability, ModelSettings, PriceSettings};
 use crate::money::Money;
+use crate::provider::Usage;
 
-/// The table as it is kept in the repository.
-const TABLE: &str = include_str!("../../../config/prices.json");
-/// Digits after the point of a price per million tokens.
-const PRICE_DIGITS: u32 = 6;
+pub(crate) use table::vendor;
 
 /// What one token costs, and how many a model takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -61,10 +59,25 @@ pub struct Tokens {
     pub cache_write: u64,
 }
 
+impl From<Usage> for Tokens {
+    fn from(usage: Usage) -> Self {
+        Self {
+            input: usage.input_tokens,
+            output: usage.output_tokens,
+            cache_read: usage.cache_read_tokens,
+            cache_write: usage.cache_write_tokens,
+        }
+    }
+}
+
 impl Price {
     /// What a call with these tokens costs.
-    pub fn cost(&self, tokens: Tokens) -> Money {
-        let prompt = tokens.input.saturating_add(tokens.cache_read).saturating_add(tokens.cache_write);
+    pub fn cost(&self, tokens: impl Into<Tokens>) -> Money {
+        let tokens = tokens.into();
+        let prompt = tokens
+            .input
+            .saturating_add(tokens.cache_read)
+            .saturating_add(tokens.cache_write);
         let (input, output, cache_read, cache_write) = match self.long_prompt {
             Some(long) if prompt > long.above => (long.input, long.output, long.cache_read, long.cache_write),
             _ => (self.input, self.output, self.cache_read, self.cache_write),
@@ -82,11 +95,34 @@ impl Price {
     /// Most that a call can cost whose prompt has at most `prompt` tokens and whose answer has at
     /// most `output`: every prompt token at the dearest of its prices.
     pub fn upper_bound(&self, prompt: u64, output: u64) -> Money {
-        let normal = self.input.max(self.cache_read).max(self.cache_write).times(prompt).plus(self.output.times(output));
-        let long = self.long_prompt.filter(|long| prompt > long.above).map_or(Money::ZERO, |long| {
-            long.input.max(long.cache_read).max(long.cache_write).times(prompt).plus(long.output.times(output))
-        });
+        let normal = self
+            .input
+            .max(self.cache_read)
+            .max(self.cache_write)
+            .times(prompt)
+            .plus(self.output.times(output));
+        let long = self
+            .long_prompt
+            .filter(|long| prompt > long.above)
+            .map_or(Money::ZERO, |long| {
+                long.input
+                    .max(long.cache_read)
+                    .max(long.cache_write)
+                    .times(prompt)
+                    .plus(long.output.times(output))
+            });
         normal.max(long)
+    }
+
+    /// What a token of the answer costs at most after a prompt of this many tokens.
+    pub fn dearest_output(&self, prompt: u64) -> Money {
+        let long = self.long_prompt.filter(|long| prompt > long.above);
+        long.map_or(self.output, |long| self.output.max(long.output))
+    }
+
+    /// Whether nothing costs anything.
+    pub fn is_free(&self) -> bool {
+        self.upper_bound(u64::MAX, 1) == Money::ZERO
     }
 
     /// The dearer of two prices, part by part.
@@ -116,7 +152,10 @@ impl Price {
             cache_read: long.cache_read.max(normal.cache_read),
             cache_write: long.cache_write.max(normal.cache_write),
         });
-        Self { long_prompt, ..normal }
+        Self {
+            long_prompt,
+            ..normal
+        }
     }
 
     /// Input and output of a typical agent call, to compare models by.
@@ -181,33 +220,6 @@ impl Model {
     }
 }
 
-/// The models of one vendor.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Vendor {
-    pub(crate) models: BTreeMap<String, Model>,
-    defaults: BTreeMap<String, String>,
-    otherwise: String,
-}
-
-impl Vendor {
-    /// The model that an agent uses without any configuration.
-    pub(crate) fn default_model(&self, agent: &str) -> &str {
-        self.defaults.get(agent).unwrap_or(&self.otherwise)
-    }
-}
-
-/// The models of the vendor that a provider of this kind belongs to; `None` where anything is possible.
-pub(crate) fn vendor(kind: ProviderKind) -> Option<&'static Vendor> {
-    static VENDORS: LazyLock<BTreeMap<String, Vendor>> = LazyLock::new(|| parse(TABLE).unwrap_or_default());
-    let name = match kind {
-        ProviderKind::Anthropic | ProviderKind::ClaudeCode => "anthropic",
-        ProviderKind::OpenAi => "openai",
-        ProviderKind::Demo => "demo",
-        ProviderKind::OpenAiCompatible | ProviderKind::Acp => return None,
-    };
-    VENDORS.get(name)
-}
-
 /// A model under the name that was written, or under its name without a date at the end
 /// (`claude-haiku-4-5-20251001`, `gpt-4o-2024-08-06`).
 pub(crate) fn find<'m>(models: &'m BTreeMap<String, Model>, name: &str) -> Option<&'m Model> {
@@ -218,7 +230,8 @@ fn undated(name: &str) -> Option<&str> {
     if let Some(base) = name.strip_suffix("-latest") {
         return Some(base);
     }
-    let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+    let digits =
+        |text: &str, count: usize| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
     let (base, last) = name.rsplit_once('-')?;
     if digits(last, 8) {
         return Some(base);
@@ -228,152 +241,5 @@ fn undated(name: &str) -> Option<&str> {
     (digits(last, 2) && digits(month, 2) && digits(year, 4)).then_some(base)
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct TableVendor {
-    defaults: BTreeMap<String, String>,
-    otherwise: String,
-    models: BTreeMap<String, TableModel>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct TableModel {
-    price: TablePrice,
-    #[serde(default)]
-    long_prompt: Option<TableLongPrompt>,
-    context_window: u64,
-    max_output: u64,
-    capabilities: Vec<Capability>,
-    as_of: String,
-}
-
-/// Decimal text, so that no floating point is ever between the table and the integer.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct TablePrice {
-    input: String,
-    output: String,
-    cache_read: String,
-    cache_write: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct TableLongPrompt {
-    above: u64,
-    price: TablePrice,
-}
-
-fn parse(text: &str) -> Option<BTreeMap<String, Vendor>> {
-    let table: BTreeMap<String, TableVendor> = serde_json::from_str(text).ok()?;
-    table
-        .into_iter()
-        .map(|(name, vendor)| {
-            let models = vendor.models.into_iter().map(|(name, model)| Some((name, model.parse()?))).collect::<Option<_>>()?;
-            Some((name, Vendor { models, defaults: vendor.defaults, otherwise: vendor.otherwise }))
-        })
-        .collect()
-}
-
-impl TableModel {
-    fn parse(self) -> Option<Model> {
-        let [input, output, cache_read, cache_write] = self.price.parse()?;
-        let long_prompt = match self.long_prompt {
-            None => None,
-            Some(long) => {
-                let [input, output, cache_read, cache_write] = long.price.parse()?;
-                Some(LongPrompt { above: long.above, input, output, cache_read, cache_write })
-            }
-        };
-        Some(Model {
-            price: Some(Price { input, output, cache_read, cache_write, long_prompt }),
-            context_window: Some(self.context_window),
-            max_output: Some(self.max_output),
-            capabilities: self.capabilities,
-            as_of: Some(self.as_of),
-        })
-    }
-}
-
-impl TablePrice {
-    fn parse(&self) -> Option<[Money; 4]> {
-        let amount = |text: &str| exact(text, PRICE_DIGITS).map(Money::from_pico);
-        Some([amount(&self.input)?, amount(&self.output)?, amount(&self.cache_read)?, amount(&self.cache_write)?])
-    }
-}
-
-impl From<Price> for PriceSettings {
-    fn from(price: Price) -> Self {
-        Self {
-            input: PerMillion(price.input),
-            output: PerMillion(price.output),
-            cache_read: Some(PerMillion(price.cache_read)),
-            cache_write: Some(PerMillion(price.cache_write)),
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn price(kind: ProviderKind, name: &str) -> Price {
-        find(&vendor(kind).unwrap().models, name).unwrap().price.unwrap()
-    }
-
-    #[test]
-    fn the_table_is_read_to_the_last_picodollar() {
-        let opus = price(ProviderKind::Anthropic, "claude-opus-5-5");
-        assert_eq!(opus.input.pico(), 4_000_000);
-        assert_eq!(opus.output.pico(), 20_000_000);
-        assert_eq!(opus.cache_read.pico(), 400_000);
-        assert_eq!(opus.cache_write.pico(), 5_000_000);
-        assert_eq!(price(ProviderKind::Anthropic, "claude-haiku-5-5").cache_write.pico(), 125_000);
-        assert_eq!(price(ProviderKind::OpenAi, "gpt-4-turbo").output.pico(), 30_000_000);
-    }
-
-    #[test]
-    fn a_call_costs_what_the_claude_program_reports_for_it() {
-        // Measured: Sonnet 5, 1030 new, 3000 written, 19300 read, 260 answered: $0.01602.
-        let tokens = Tokens { input: 1_030, output: 260, cache_read: 19_300, cache_write: 3_000 };
-        assert_eq!(price(ProviderKind::Anthropic, "claude-sonnet-5").cost(tokens), Money::from_pico(16_020_000_000));
-    }
-
-    #[test]
-    fn a_long_prompt_has_its_own_price() {
-        let haiku = price(ProviderKind::Anthropic, "claude-haiku-5-5");
-        let short = Tokens { input: 100_000, output: 10, ..Tokens::default() };
-        let long = Tokens { input: 100_000, cache_read: 1, output: 10, ..Tokens::default() };
-        assert_eq!(haiku.cost(short).pico(), 100_000 * 100_000 + 10 * 500_000);
-        assert_eq!(haiku.cost(long).pico(), 100_000 * 500_000 + 50_000 + 10 * 2_500_000);
-        assert!(haiku.upper_bound(100_001, 10) >= haiku.cost(long));
-        assert!(haiku.upper_bound(100_000, 10) >= haiku.cost(short));
-    }
-
-    #[test]
-    fn every_model_has_sane_prices_and_every_default_is_in_the_table() {
-        for kind in [ProviderKind::Anthropic, ProviderKind::OpenAi, ProviderKind::Demo] {
-            let vendor = vendor(kind).unwrap();
-            for (name, model) in &vendor.models {
-                let price = model.price.unwrap();
-                assert!(price.cache_read <= price.input && price.input <= price.cache_write, "{name}");
-                assert!(price.input <= price.output, "{name}");
-                assert!(model.max_output < model.context_window, "{name}");
-            }
-            for agent in ["taskMaster", "architect", "developer", "qa", "kbBuilder", "somebody"] {
-                assert!(vendor.models.contains_key(vendor.default_model(agent)), "{agent}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_dated_name_is_the_same_model() {
-        let models = &vendor(ProviderKind::Anthropic).unwrap().models;
-        assert_eq!(find(models, "claude-haiku-4-5-20251001"), models.get("claude-haiku-4-5"));
-        let models = &vendor(ProviderKind::OpenAi).unwrap().models;
-        assert_eq!(find(models, "gpt-4o-2024-08-06"), models.get("gpt-4o"));
-        assert!(find(models, "gpt-99").is_none());
-        assert!(find(models, "gpt-4o-something-else").is_none());
-    }
-}
+mod tests;

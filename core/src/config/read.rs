@@ -1,13 +1,13 @@
 //! Reads a tree into types with serde, so that an error knows its place, its dotted key, and what
-//! was expected in words that a person uses (not "struct RetrySettings").
+//! was expected in words that a person uses (not the name of a struct).
 
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, Unexpected, VariantAccess,
-    Visitor,
+    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
+    VariantAccess, Visitor,
 };
 
 use super::problem::Problem;
@@ -19,7 +19,11 @@ const ERRORS_MAX: usize = 20;
 
 /// Reads the tree.
 pub(crate) fn read<T: for<'de> Deserialize<'de>>(tree: &Node) -> Result<T, Vec<Problem>> {
-    T::deserialize(Cursor { node: tree, path: Path::default() }).map_err(|_| repair::<T>(tree).1)
+    T::deserialize(Cursor {
+        node: tree,
+        path: Path::default(),
+    })
+    .map_err(|_| repair::<T>(tree).1)
 }
 
 /// The part of the tree that can be read, and everything that is wrong with the rest (up to a
@@ -27,9 +31,16 @@ pub(crate) fn read<T: for<'de> Deserialize<'de>>(tree: &Node) -> Result<T, Vec<P
 pub(crate) fn repair<T: for<'de> Deserialize<'de>>(tree: &Node) -> (Node, Vec<Problem>) {
     let mut rest = tree.clone();
     let mut problems: Vec<Problem> = Vec::new();
-    while let Err(Failure(problem)) = T::deserialize(Cursor { node: &rest, path: Path::default() }) {
+    while let Err(Failure(problem)) = T::deserialize(Cursor {
+        node: &rest,
+        path: Path::default(),
+    }) {
         let removed = rest.remove(&problem.path.0);
-        problems.push(problem);
+        // A key is only missing because it was wrong and has been taken out.
+        let follows = |first: &Problem| first.path.0.starts_with(&problem.path.0);
+        if problem.code != "missingKey" || !problems.iter().any(follows) {
+            problems.push(problem);
+        }
         if !removed || problems.len() >= ERRORS_MAX {
             return (Node::empty(tree.place), problems);
         }
@@ -65,27 +76,45 @@ impl de::Error for Failure {
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self(Problem::new("wrongType", format!("this is {}", in_words(unexpected))).expected(expected.to_string()))
+        Self(
+            Problem::new("wrongType", format!("this is {}", in_words(unexpected)))
+                .expected(expected.to_string()),
+        )
     }
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self(Problem::new("invalidValue", format!("this is {}", in_words(unexpected))).expected(expected.to_string()))
+        Self(
+            Problem::new("invalidValue", format!("this is {}", in_words(unexpected)))
+                .expected(expected.to_string()),
+        )
     }
 
     fn unknown_field(field: &str, known: &'static [&'static str]) -> Self {
-        Self(Problem::new("unknownKey", format!("there is no key `{field}` here")).expected(offer(field, known)))
+        Self(
+            Problem::new("unknownKey", format!("there is no key `{field}` here"))
+                .expected(offer(field, known)),
+        )
     }
 
     fn unknown_variant(variant: &str, known: &'static [&'static str]) -> Self {
-        Self(Problem::new("invalidValue", format!("`{variant}` is not possible here")).expected(offer(variant, known)))
+        Self(
+            Problem::new("invalidValue", format!("`{variant}` is not possible here"))
+                .expected(offer(variant, known)),
+        )
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self(Problem::new("missingKey", format!("the key `{field}` is missing")).expected(format!("a value for `{field}`")))
+        Self(
+            Problem::new("missingKey", format!("the key `{field}` is missing"))
+                .expected(format!("a value for `{field}`")),
+        )
     }
 
     fn duplicate_field(field: &'static str) -> Self {
-        Self(Problem::new("duplicateKey", format!("the key `{field}` is there twice")).expected("each key once"))
+        Self(
+            Problem::new("duplicateKey", format!("the key `{field}` is there twice"))
+                .expected("each key once"),
+        )
     }
 }
 
@@ -128,19 +157,27 @@ impl Cursor<'_> {
         let unexpected = match &self.node.value {
             Value::Null => Unexpected::Unit,
             Value::Bool(flag) => Unexpected::Bool(*flag),
-            Value::Integer(number) => i64::try_from(*number).map_or(Unexpected::Other("a huge number"), Unexpected::Signed),
+            Value::Integer(number) => {
+                i64::try_from(*number).map_or(Unexpected::Other("a huge number"), Unexpected::Signed)
+            }
             Value::Decimal(number) => Unexpected::Float(*number),
             Value::Text(text) => Unexpected::Str(text),
             Value::List(_) => Unexpected::Seq,
             Value::Mapping(_) => Unexpected::Map,
         };
-        let failure = Failure(Problem::new("wrongType", format!("this is {}", in_words(unexpected))).expected(expected));
+        let failure = Failure(
+            Problem::new("wrongType", format!("this is {}", in_words(unexpected))).expected(expected),
+        );
         self.locate(Err(failure))
     }
 }
 
 fn located(problem: Problem, path: &Path, place: Place) -> Problem {
-    if problem.place.is_some() { problem } else { problem.on(path.clone()).at(place) }
+    if problem.place.is_some() {
+        problem
+    } else {
+        problem.on(path.clone()).at(place)
+    }
 }
 
 macro_rules! whole_numbers {
@@ -177,10 +214,17 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
             },
             Value::Decimal(number) => visitor.visit_f64(*number),
             Value::Text(text) => visitor.visit_str(text),
-            Value::List(items) => visitor.visit_seq(Items { items, next: 0, path: &self.path }),
-            Value::Mapping(entries) => {
-                visitor.visit_map(Fields { entries, next: 0, path: &self.path, place: self.node.place })
-            }
+            Value::List(items) => visitor.visit_seq(Items {
+                nodes: items,
+                next: 0,
+                path: &self.path,
+            }),
+            Value::Mapping(entries) => visitor.visit_map(Fields {
+                entries,
+                next: 0,
+                path: &self.path,
+                place: self.node.place,
+            }),
         };
         self.locate(result)
     }
@@ -200,7 +244,9 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
                 let result = visitor.visit_str(text);
                 self.locate(result)
             }
-            Value::Integer(_) | Value::Decimal(_) | Value::Bool(_) => self.wrong_type("text: put it in quotes"),
+            Value::Integer(_) | Value::Decimal(_) | Value::Bool(_) => {
+                self.wrong_type("text: put it in quotes")
+            }
             _ => self.wrong_type("text"),
         }
     }
@@ -210,11 +256,19 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        if self.node.value == Value::Null { visitor.visit_none() } else { visitor.visit_some(self) }
+        if self.node.value == Value::Null {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        if matches!(self.node.value, Value::List(_)) { self.deserialize_any(visitor) } else { self.wrong_type("a list") }
+        if matches!(self.node.value, Value::List(_)) {
+            self.deserialize_any(visitor)
+        } else {
+            self.wrong_type("a list")
+        }
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
@@ -251,7 +305,11 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -261,7 +319,7 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
 }
 
 struct Items<'t> {
-    items: &'t [Node],
+    nodes: &'t [Node],
     next: usize,
     path: &'t Path,
 }
@@ -270,7 +328,9 @@ impl<'de> SeqAccess<'de> for Items<'_> {
     type Error = Failure;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Failure> {
-        let Some(node) = self.items.get(self.next) else { return Ok(None) };
+        let Some(node) = self.nodes.get(self.next) else {
+            return Ok(None);
+        };
         let path = self.path.index(self.next);
         self.next += 1;
         let located_at = path.clone();
@@ -291,12 +351,14 @@ impl<'de> MapAccess<'de> for Fields<'_> {
     type Error = Failure;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Failure> {
-        let Some(entry) = self.entries.get(self.next) else { return Ok(None) };
+        let Some(entry) = self.entries.get(self.next) else {
+            return Ok(None);
+        };
         self.next += 1;
         let key: StrDeserializer<'_, Failure> = entry.key.as_str().into_deserializer();
-        seed.deserialize(key)
-            .map(Some)
-            .map_err(|Failure(problem)| Failure(located(problem, &self.path.key(&entry.key), entry.key_place)))
+        seed.deserialize(key).map(Some).map_err(|Failure(problem)| {
+            Failure(located(problem, &self.path.key(&entry.key), entry.key_place))
+        })
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Failure> {
@@ -306,8 +368,11 @@ impl<'de> MapAccess<'de> for Fields<'_> {
         };
         let path = self.path.key(&entry.key);
         let located_at = path.clone();
-        seed.deserialize(Cursor { node: &entry.node, path })
-            .map_err(|Failure(problem)| Failure(located(problem, &located_at, entry.node.place)))
+        seed.deserialize(Cursor {
+            node: &entry.node,
+            path,
+        })
+        .map_err(|Failure(problem)| Failure(located(problem, &located_at, entry.node.place)))
     }
 }
 
@@ -338,7 +403,11 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
         Err(wrong("this takes no value", "one plain word"))
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, _fields: &'static [&'static str], _visitor: V) -> Result<V::Value, Failure> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _fields: &'static [&'static str],
+        _visitor: V,
+    ) -> Result<V::Value, Failure> {
         Err(wrong("this takes no value", "one plain word"))
     }
 }

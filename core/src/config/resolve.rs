@@ -7,13 +7,13 @@ use super::environment::Environment;
 use super::price::{self, Model};
 use super::roster;
 use super::settings::{
-    AgentSettings, LimitSettings, Mode, PipelineSettings, ProviderKind, ProviderSettings, RoutingSettings, Settings,
-    TargetSettings,
+    AgentSettings, LimitSettings, Mode, PipelineSettings, ProviderKind, ProviderSettings, RoutingSettings,
+    Settings, TargetSettings,
 };
 use super::values::{
-    AgentConfig, Alert, Approvals, Cap, CapScope, CircuitBreaker, Config, Context, Downgrade, FoundAgents, Knowledge, Limits,
-    PipelineDefinition, ProviderConfig, Rates, Readiness, Retry, Routing, Sandbox, StepDefinition, Team, Telemetry, UiConfig,
-    Worktrees,
+    AgentConfig, Alert, Approvals, Cap, CapScope, CircuitBreaker, Config, Context, Downgrade, FoundAgents,
+    Knowledge, Limits, PipelineDefinition, ProviderConfig, Rates, Readiness, Retry, Routing, Sandbox,
+    StepDefinition, Team, Telemetry, UiConfig, Worktrees,
 };
 use super::{Layer, detect};
 use crate::id::{AgentId, StepId};
@@ -32,7 +32,12 @@ pub(crate) struct Surroundings<'a> {
 }
 
 pub(crate) fn resolve(settings: Settings, around: Surroundings<'_>) -> Config {
-    let Surroundings { environment, found, caps, layer_of } = around;
+    let Surroundings {
+        environment,
+        found,
+        caps,
+        layer_of,
+    } = around;
     let providers: BTreeMap<String, ProviderConfig> = settings
         .providers
         .into_iter()
@@ -81,7 +86,12 @@ pub(crate) fn resolve(settings: Settings, around: Surroundings<'_>) -> Config {
             .collect(),
         agents,
         resume: settings.pipelines.resume.unwrap_or_default(),
-        pipelines: settings.pipelines.named.into_iter().map(|(name, pipeline)| (name, pipeline_definition(pipeline))).collect(),
+        pipelines: settings
+            .pipelines
+            .named
+            .into_iter()
+            .map(|(name, pipeline)| (name, pipeline_definition(pipeline)))
+            .collect(),
         worktrees: Worktrees {
             isolation: settings.worktrees.isolation.unwrap_or_default(),
             pool: settings.worktrees.pool.unwrap_or_default(),
@@ -149,7 +159,9 @@ fn provider_config(
     found: &FoundAgents,
 ) -> Option<ProviderConfig> {
     let kind = settings.kind?;
-    let mut models: BTreeMap<String, Model> = price::vendor(kind).map(|vendor| vendor.models.clone()).unwrap_or_default();
+    let mut models: BTreeMap<String, Model> = price::vendor(kind)
+        .map(|vendor| vendor.models.clone())
+        .unwrap_or_default();
     for (name, model) in &settings.models {
         let known = price::find(&models, name).cloned().unwrap_or_default();
         models.insert(name.clone(), known.overlaid(model));
@@ -166,8 +178,23 @@ fn provider_config(
         ProviderKind::OpenAi => Some("OPENAI_API_KEY".to_owned()),
         _ => None,
     });
-    let readiness = readiness(id, kind, settings.base_url.as_deref(), api_key_env.as_deref(), &command, environment);
-    Some(ProviderConfig { kind, base_url: settings.base_url, api_key_env, headers: settings.headers, command, models, readiness })
+    let readiness = readiness(
+        id,
+        kind,
+        settings.base_url.as_deref(),
+        api_key_env.as_deref(),
+        &command,
+        environment,
+    );
+    Some(ProviderConfig {
+        kind,
+        base_url: settings.base_url,
+        api_key_env,
+        headers: settings.headers,
+        command,
+        models,
+        readiness,
+    })
 }
 
 fn readiness(
@@ -179,14 +206,21 @@ fn readiness(
     environment: &Environment,
 ) -> Readiness {
     if base_url.is_none()
-        && let Some(variable) = detect::unusable_address(id, environment)
+        && let Some(variable) = detect::unusable_addresses(environment)
+            .find_map(|(provider, variable)| (provider == id).then_some(variable))
     {
-        return Readiness::BadAddress { variable: variable.to_owned() };
+        return Readiness::BadAddress {
+            variable: variable.to_owned(),
+        };
     }
     match (kind, api_key_env) {
-        (ProviderKind::ClaudeCode, _) if command.is_empty() => Readiness::NoProgram { program: "claude".to_owned() },
+        (ProviderKind::ClaudeCode, _) if command.is_empty() => Readiness::NoProgram {
+            program: "claude".to_owned(),
+        },
         (ProviderKind::Demo, _) | (_, None) => Readiness::Ready,
-        (_, Some(variable)) if environment.api_key(variable).is_none() => Readiness::NoKey { variable: variable.to_owned() },
+        (_, Some(variable)) if environment.api_key(variable).is_none() => Readiness::NoKey {
+            variable: variable.to_owned(),
+        },
         (_, Some(_)) => Readiness::Ready,
     }
 }
@@ -222,7 +256,12 @@ fn pipeline_definition(settings: PipelineSettings) -> PipelineDefinition {
                 None => before.take().into_iter().collect(),
             };
             before = Some(id.clone());
-            StepDefinition { id, agent: AgentId::new(step.agent), needs, when: step.when }
+            StepDefinition {
+                id,
+                agent: AgentId::new(step.agent),
+                needs,
+                when: step.when,
+            }
         })
         .collect();
     PipelineDefinition { steps }
@@ -243,12 +282,18 @@ fn routing(
     Routing {
         kind: settings.default.kind,
         map: settings.default.map,
-        fixed: settings.default.provider.map(|provider| TargetSettings { provider, model: settings.default.model }),
+        fixed: settings.default.provider.map(|provider| TargetSettings {
+            provider,
+            model: settings.default.model,
+        }),
         needs: settings.default.needs,
         fallback: settings.default.fallback,
         rules: settings.rules,
         model_wins,
-        downgrade: settings.downgrade.map(|downgrade| Downgrade { below: downgrade.below, to: downgrade.to }),
+        downgrade: settings.downgrade.map(|downgrade| Downgrade {
+            below: downgrade.below,
+            to: downgrade.to,
+        }),
     }
 }
 
@@ -259,7 +304,16 @@ fn limits(settings: LimitSettings) -> Limits {
         per_provider: settings
             .per_provider
             .into_iter()
-            .map(|(id, limits)| (id, Rates { rpm: limits.rpm, tpm: limits.tpm, concurrency: limits.concurrency }))
+            .map(|(id, limits)| {
+                (
+                    id,
+                    Rates {
+                        rpm: limits.rpm,
+                        tpm: limits.tpm,
+                        concurrency: limits.concurrency,
+                    },
+                )
+            })
             .collect(),
     }
 }
@@ -269,12 +323,24 @@ fn limits(settings: LimitSettings) -> Limits {
 pub(crate) fn caps(limits: &LimitSettings, layer_of: &dyn Fn(&[&str]) -> Layer) -> Vec<Cap> {
     let mut caps = Vec::new();
     if let Some(limit) = limits.per_execution {
-        caps.push(Cap { scope: CapScope::Run, limit: limit.0, layer: layer_of(&["limits", "perExecutionUSD"]) });
+        caps.push(Cap {
+            scope: CapScope::Run,
+            limit: limit.0,
+            layer: layer_of(&["limits", "perExecutionUSD"]),
+        });
     }
     if let Some(limit) = limits.daily_budget {
         let layer = layer_of(&["limits", "dailyBudgetUSD"]);
-        let scope = if layer.is_foreign() { CapScope::RepositoryDay } else { CapScope::UserDay };
-        caps.push(Cap { scope, limit: limit.0, layer });
+        let scope = if layer.is_foreign() {
+            CapScope::RepositoryDay
+        } else {
+            CapScope::UserDay
+        };
+        caps.push(Cap {
+            scope,
+            limit: limit.0,
+            layer,
+        });
     }
     for (id, provider) in &limits.per_provider {
         if let Some(limit) = provider.daily_budget {
@@ -284,7 +350,11 @@ pub(crate) fn caps(limits: &LimitSettings, layer_of: &dyn Fn(&[&str]) -> Layer) 
             } else {
                 CapScope::ProviderDay(id.clone())
             };
-            caps.push(Cap { scope, limit: limit.0, layer });
+            caps.push(Cap {
+                scope,
+                limit: limit.0,
+                layer,
+            });
         }
     }
     caps
@@ -294,12 +364,22 @@ pub(crate) fn caps(limits: &LimitSettings, layer_of: &dyn Fn(&[&str]) -> Layer) 
 fn developer_modes(config: &Config) -> Vec<Mode> {
     let developer = AgentId::from(roster::DEVELOPER);
     let chosen = config.agents.get(&developer).and_then(|agent| agent.mode);
-    let by_model = config.route(&developer).first().is_some_and(|route| route.model == roster::CLAUDE_CODE_MODEL);
+    let by_model = config
+        .route(&developer)
+        .first()
+        .is_some_and(|route| route.model == roster::CLAUDE_CODE_MODEL);
     let ready = |wanted: fn(ProviderKind) -> bool| {
-        config.providers.values().any(|provider| provider.readiness == Readiness::Ready && wanted(provider.kind))
+        config
+            .providers
+            .values()
+            .any(|provider| provider.readiness == Readiness::Ready && wanted(provider.kind))
     };
-    let has_interface =
-        ready(|kind| matches!(kind, ProviderKind::Anthropic | ProviderKind::OpenAi | ProviderKind::OpenAiCompatible));
+    let has_interface = ready(|kind| {
+        matches!(
+            kind,
+            ProviderKind::Anthropic | ProviderKind::OpenAi | ProviderKind::OpenAiCompatible
+        )
+    });
     let has_claude = ready(|kind| kind == ProviderKind::ClaudeCode);
     let mut modes = Vec::new();
     modes.extend(chosen);
@@ -307,7 +387,11 @@ fn developer_modes(config: &Config) -> Vec<Mode> {
     modes.extend(has_interface.then_some(Mode::Sdk));
     modes.extend(has_claude.then_some(Mode::Cli));
     if modes.is_empty() {
-        modes.push(if ready(|kind| kind == ProviderKind::Acp) { Mode::Acp } else { Mode::Sdk });
+        modes.push(if ready(|kind| kind == ProviderKind::Acp) {
+            Mode::Acp
+        } else {
+            Mode::Sdk
+        });
     }
     let mut seen = Vec::new();
     modes.retain(|mode| {

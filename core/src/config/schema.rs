@@ -8,7 +8,9 @@ use super::settings::Settings;
 
 /// Of providers.yaml.
 pub fn providers() -> Value {
-    let schema = SchemaSettings::draft07().into_generator().into_root_schema_for::<Settings>();
+    let schema = SchemaSettings::draft07()
+        .into_generator()
+        .into_root_schema_for::<Settings>();
     schema.to_value()
 }
 

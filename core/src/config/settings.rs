@@ -13,11 +13,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use pipelines::{PipelineSettings, Pipelines, ResumeMode, StepSettings};
-pub use team::{AgentSettings, Mode, ModelSettings, PriceSettings, ProviderKind, ProviderSettings, ProgramSettings};
+pub use team::{
+    AgentSettings, Mode, ModelSettings, PriceSettings, ProgramSettings, ProviderKind, ProviderSettings,
+};
 pub use tests::TestSettings;
 pub use work::{
-    CodeLens, ContextSettings, Isolation, KnowledgeSettings, NetworkSettings, SandboxMode, SandboxSettings, TeamEngine,
-    TeamSettings, TelemetrySettings, Ui, WorktreeSettings,
+    CodeLens, ContextSettings, Isolation, KnowledgeSettings, NetworkSettings, SandboxMode, SandboxSettings,
+    TeamEngine, TeamSettings, TelemetrySettings, Ui, WorktreeSettings,
 };
 
 use super::amount::{Dollars, Quantity, Share};
@@ -220,7 +222,9 @@ pub struct LimitSettings {
 }
 
 /// How limits treat agents that are only metered.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Enforce {
     /// Metered agents are checked before each of their tools.
@@ -338,7 +342,9 @@ pub struct AlertSettings {
 }
 
 /// How much an alert matters.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum AlertSeverity {
     /// Good to know.

@@ -3,6 +3,7 @@
 /// The known word that is nearest to what was written, if one is near enough to be meant.
 pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const WORD_CHARS_MAX: usize = 64;
+    const PREFIX_CHARS_MIN: usize = 4;
     let written_lower = written.to_ascii_lowercase().replace(['_', '-'], "");
     let written_chars = written_lower.chars().count();
     if written_chars > WORD_CHARS_MAX {
@@ -11,8 +12,12 @@ pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str
     let allowed = (written_chars / 3).max(1);
     known
         .into_iter()
-        .map(|word| (distance(&written_lower, &word.to_ascii_lowercase().replace(['_', '-'], "")), word))
-        .filter(|(distance, _)| *distance <= allowed)
+        .filter_map(|word| {
+            let known = word.to_ascii_lowercase().replace(['_', '-'], "");
+            let distance = distance(&written_lower, &known);
+            let begins_alike = written_chars >= PREFIX_CHARS_MIN && known.starts_with(&written_lower);
+            (distance <= allowed || begins_alike).then_some((distance, word))
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, word)| word)
 }
@@ -53,6 +58,7 @@ mod tests {
         assert_eq!(nearest("rmp", known), Some("rpm"));
         assert_eq!(nearest("daily_budget_usd", known), Some("dailyBudgetUSD"));
         assert_eq!(nearest("concurency", known), Some("concurrency"));
+        assert_eq!(nearest("dailyBudget", known), Some("dailyBudgetUSD"));
         assert_eq!(nearest("colour", known), None);
         assert_eq!(nearest(&"x".repeat(10_000), known), None);
     }

@@ -19,19 +19,33 @@ fn both_keys() -> Environment {
 }
 
 fn file(path: &str, text: &str) -> SourceText {
-    SourceText { path: path.into(), text: text.to_owned() }
+    SourceText {
+        path: path.into(),
+        text: text.to_owned(),
+    }
 }
 
 fn user(text: &str) -> Sources {
-    Sources { user: Some(file("/home/u/.config/clode/providers.yaml", text)), ..Sources::default() }
+    Sources {
+        user: Some(file("/home/u/.config/clode/providers.yaml", text)),
+        ..Sources::default()
+    }
 }
 
 fn workspace(text: &str) -> Sources {
-    Sources { workspace: vec![file("/repo/.claude/agents/config/providers.yaml", text)], ..Sources::default() }
+    Sources {
+        workspace: vec![file("/repo/.claude/agents/config/providers.yaml", text)],
+        ..Sources::default()
+    }
 }
 
 fn trusted(sources: Sources) -> Sources {
-    Sources { trust: TrustState::Trusted { hash: "shown".to_owned() }, ..sources }
+    Sources {
+        trust: TrustState::Trusted {
+            hash: "shown".to_owned(),
+        },
+        ..sources
+    }
 }
 
 fn load_with(environment: &Environment, sources: &Sources) -> Loaded {
@@ -39,9 +53,17 @@ fn load_with(environment: &Environment, sources: &Sources) -> Loaded {
 }
 
 fn warned(loaded: &Loaded) -> Vec<(&str, &str)> {
-    loaded.warnings.iter().map(|warning| (warning.code.as_str(), warning.key.as_str())).collect()
+    loaded
+        .warnings
+        .iter()
+        .map(|warning| (warning.code.as_str(), warning.key.as_str()))
+        .collect()
 }
 
 fn routes(config: &Config, agent: &str) -> Vec<String> {
-    config.route(&agent.into()).iter().map(|route| format!("{}/{}", route.provider, route.model)).collect()
+    config
+        .route(&agent.into())
+        .iter()
+        .map(|route| format!("{}/{}", route.provider, route.model))
+        .collect()
 }

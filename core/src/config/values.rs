@@ -10,8 +10,8 @@ use super::amount::{Quantity, Share};
 use super::layer::Layer;
 use super::price::Model;
 use super::settings::{
-    AlertMetric, AlertSeverity, Capability, Enforce, Isolation, Mode, NetworkSettings, ProviderKind, ResumeMode, RouteKind,
-    RuleSettings, SandboxMode, TargetSettings, TeamEngine,
+    AlertMetric, AlertSeverity, Capability, Enforce, Isolation, Mode, NetworkSettings, ProviderKind,
+    ResumeMode, RouteKind, RuleSettings, SandboxMode, TargetSettings, TeamEngine,
 };
 use crate::id::{AgentId, StepId};
 use crate::money::Money;
@@ -393,7 +393,10 @@ pub struct Team {
 /// What the editor shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the settings")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own in the settings"
+)]
 pub struct UiConfig {
     /// Lenses on hunks.
     pub lens_hunks: bool,

@@ -1,5 +1,6 @@
 //! A running program to talk to, line by line.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -304,6 +305,8 @@ impl ChildControl {
 #[derive(Debug)]
 struct Splitter {
     buffer: Vec<u8>,
+    /// Up to here lines were taken.
+    start: usize,
     /// Up to here there is no line end.
     searched: usize,
     /// Length so far of a line that is being skipped.
@@ -315,6 +318,7 @@ impl Splitter {
     fn new(line_bytes_max: usize) -> Self {
         Self {
             buffer: Vec::new(),
+            start: 0,
             searched: 0,
             skipping: None,
             line_bytes_max,
@@ -322,6 +326,10 @@ impl Splitter {
     }
 
     fn push(&mut self, bytes: &[u8]) {
+        // All complete lines were taken by now: what moves to the front is one line at most.
+        self.buffer.drain(..self.start);
+        self.searched -= self.start;
+        self.start = 0;
         self.buffer.extend_from_slice(bytes);
     }
 
@@ -329,30 +337,29 @@ impl Splitter {
         let rest = self.buffer.get(self.searched..).unwrap_or_default();
         let Some(found) = memchr::memchr(b'\n', rest) else {
             self.searched = self.buffer.len();
-            if self.skipping.is_some() || self.buffer.len() > self.line_bytes_max {
-                let more = u64::try_from(self.buffer.len()).unwrap_or(u64::MAX);
-                self.skipping = Some(self.skipping.unwrap_or(0).saturating_add(more));
-                self.buffer.clear();
-                self.searched = 0;
+            let length = self.buffer.len() - self.start;
+            if self.skipping.is_some() || length > self.line_bytes_max {
+                self.skipping = Some(self.skipping.unwrap_or(0).saturating_add(as_u64(length)));
+                self.start = self.buffer.len();
             }
             return None;
         };
         let end = self.searched + found;
-        let rest = self.buffer.split_off(end + 1);
-        let mut line = std::mem::replace(&mut self.buffer, rest);
-        self.searched = 0;
-        line.pop();
+        let line = self.start..end;
+        self.start = end + 1;
+        self.searched = end + 1;
         Some(self.finished(line))
     }
 
     fn take_rest(&mut self) -> Option<Line> {
-        let line = std::mem::take(&mut self.buffer);
-        self.searched = 0;
+        let line = self.start..self.buffer.len();
+        self.start = line.end;
+        self.searched = line.end;
         (!line.is_empty() || self.skipping.is_some()).then(|| self.finished(line))
     }
 
-    fn finished(&mut self, mut line: Vec<u8>) -> Line {
-        let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
+    fn finished(&mut self, line: Range<usize>) -> Line {
+        let length = as_u64(line.len());
         if let Some(skipped) = self.skipping.take() {
             return Line::TooLong {
                 bytes: skipped.saturating_add(length),
@@ -361,11 +368,13 @@ impl Splitter {
         if line.len() > self.line_bytes_max {
             return Line::TooLong { bytes: length };
         }
-        if line.last() == Some(&b'\r') {
-            line.pop();
-        }
-        Line::Text(line)
+        let text = self.buffer.get(line).unwrap_or_default();
+        Line::Text(text.strip_suffix(b"\r").unwrap_or(text).to_vec())
     }
+}
+
+fn as_u64(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -163,7 +163,8 @@ pub struct Limits {
     pub timeout: Duration,
     /// Longest silence on both pipes (writing to the program counts as a sound).
     pub idle: Option<Duration>,
-    /// Kept of each of stdout and stderr: half from the head, half from the tail.
+    /// Kept of each of stdout and stderr, half from the head, half from the tail (of stderr always some
+    /// KiB, for error messages). Of a [`super::Child`] only stderr is kept.
     pub output_bytes_max: usize,
 }
 

@@ -68,12 +68,24 @@ impl Spawner {
         }))
     }
 
+    /// The running executable is the shim. On Linux it is reached so that an update which replaces its
+    /// file does not matter: the shim is always of the same version.
+    pub fn from_own_executable(protected: Vec<PathBuf>) -> Result<Self> {
+        let shim = if cfg!(target_os = "linux") {
+            PathBuf::from("/proc/self/exe")
+        } else {
+            std::env::current_exe().map_err(|error| Error::io("the path of this program", &error))?
+        };
+        Ok(Self::protecting(shim, protected))
+    }
+
     /// What the sandbox is worth on this machine: tried out once, then remembered.
     pub async fn probe(&self) -> SandboxTier {
         self.0.tier.get_or_init(|| probe::try_out(self)).await.clone()
     }
 
-    /// Runs a program to its end. `cancel` ends it, and with it its whole tree.
+    /// Runs a program to its end. `cancel` ends it, and with it its whole tree ([`super::End::Cancelled`];
+    /// an error if it had not started yet). [`Stdin::Piped`] is an empty input here.
     pub async fn run(&self, mut command: Command, cancel: &CancellationToken) -> Result<Output> {
         let begun = Instant::now();
         let limits = command.limits;

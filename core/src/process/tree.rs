@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// More processes than that are not followed in one look; the next look finds the rest.
+#[cfg(target_os = "linux")]
 const PROCESSES_MAX: usize = 65_536;
 /// Descriptors are scarcer than processes.
 #[cfg(target_os = "linux")]

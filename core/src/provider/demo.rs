@@ -8,6 +8,7 @@
 mod body;
 mod briefing;
 mod change;
+mod comment;
 mod developer;
 mod language;
 mod spot;
@@ -22,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use super::failure::{CallFailure, Sent};
 use super::http::Http;
 use super::message::{Content, Delta, Request, Response, Stop, Usage};
-use super::settings::{ModelSettings, Price, ProviderKind, ProviderSettings};
+use super::settings::{ModelSettings, ProviderKind, ProviderSettings};
+use crate::config::Price;
 use super::{Events, Provider};
 use crate::Result;
 use briefing::Briefing;
@@ -33,12 +35,18 @@ pub const MODEL: &str = "demo";
 
 /// The settings of the demonstration: one model, and it costs nothing.
 pub fn settings() -> ProviderSettings {
-    let model = ModelSettings { price: Some(Price::default()), context_window: None, max_output: None };
-    ProviderSettings { models: BTreeMap::from([(MODEL.to_owned(), model)]), ..ProviderSettings::new(KIND, ProviderKind::Demo) }
+    let model = ModelSettings {
+        price: Some(Price::default()),
+        context_window: None,
+        max_output: None,
+    };
+    ProviderSettings {
+        models: BTreeMap::from([(MODEL.to_owned(), model)]),
+        ..ProviderSettings::new(KIND, ProviderKind::Demo)
+    }
 }
 
 /// The demonstration.
-#[expect(clippy::unnecessary_wraps, reason = "every line of the roster has this form")]
 pub fn build(_settings: &ProviderSettings, _http: &Http) -> Result<Arc<dyn Provider>> {
     Ok(Arc::new(Demo))
 }
@@ -64,14 +72,27 @@ impl Provider for Demo {
             let turn = respond(request);
             let mut content = vec![Content::Text(turn.text.clone())];
             events(Delta::Text(turn.text));
-            let stop = if turn.call.is_some() { Stop::ToolUse } else { Stop::EndTurn };
+            let stop = if turn.call.is_some() {
+                Stop::ToolUse
+            } else {
+                Stop::EndTurn
+            };
             if let Some((name, input)) = turn.call {
                 let id = format!("demo-{}", tool_calls_so_far(request) + 1);
-                events(Delta::ToolUse { id: id.clone(), name: name.clone() });
+                events(Delta::ToolUse {
+                    id: id.clone(),
+                    name: name.clone(),
+                });
                 content.push(Content::ToolUse { id, name, input });
             }
             // No model, no tokens.
-            Ok(Response { content, stop, usage: Usage::default(), model: MODEL.to_owned(), request_id: None })
+            Ok(Response {
+                content,
+                stop,
+                usage: Usage::default(),
+                model: MODEL.to_owned(),
+                request_id: None,
+            })
         })
     }
 }
@@ -84,11 +105,17 @@ struct Turn {
 
 impl Turn {
     fn say(text: impl Into<String>) -> Self {
-        Self { text: text.into(), call: None }
+        Self {
+            text: text.into(),
+            call: None,
+        }
     }
 
     fn call(text: impl Into<String>, tool: &str, input: serde_json::Value) -> Self {
-        Self { text: text.into(), call: Some((tool.to_owned(), input)) }
+        Self {
+            text: text.into(),
+            call: Some((tool.to_owned(), input)),
+        }
     }
 }
 
@@ -111,7 +138,9 @@ fn agent(request: &Request) -> Option<&str> {
 
 fn tool_calls_so_far(request: &Request) -> usize {
     let content = request.messages.iter().flat_map(|message| &message.content);
-    content.filter(|content| matches!(content, Content::ToolUse { .. })).count()
+    content
+        .filter(|content| matches!(content, Content::ToolUse { .. }))
+        .count()
 }
 
 #[cfg(test)]

@@ -25,7 +25,8 @@ struct OpenAi {
 
 /// The provider that these settings describe.
 pub fn build(settings: &ProviderSettings, http: &Http) -> Result<Arc<dyn Provider>> {
-    let endpoint = Endpoint::new(settings, http, "responses", KeyHeader::Bearer)?.with_configured_headers(settings)?;
+    let endpoint =
+        Endpoint::new(settings, http, "responses", KeyHeader::Bearer)?.with_configured_headers(settings)?;
     Ok(Arc::new(OpenAi { endpoint }))
 }
 
@@ -46,6 +47,11 @@ impl Provider for OpenAi {
             wire::exchange(&self.endpoint, body, reducer, events, cancel).await
         })
     }
+}
+
+#[cfg(test)]
+pub(super) fn reduce_for_tests(events: &[super::sse::Event]) {
+    wire::reduce_for_tests(stream::Answer::new("test"), events);
 }
 
 #[cfg(test)]

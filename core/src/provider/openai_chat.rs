@@ -24,7 +24,8 @@ struct OpenAiChat {
 
 /// The provider that these settings describe.
 pub fn build(settings: &ProviderSettings, http: &Http) -> Result<Arc<dyn Provider>> {
-    let endpoint = Endpoint::new(settings, http, "chat/completions", KeyHeader::Bearer)?.with_configured_headers(settings)?;
+    let endpoint = Endpoint::new(settings, http, "chat/completions", KeyHeader::Bearer)?
+        .with_configured_headers(settings)?;
     Ok(Arc::new(OpenAiChat { endpoint }))
 }
 
@@ -45,6 +46,11 @@ impl Provider for OpenAiChat {
             wire::exchange(&self.endpoint, body, reducer, events, cancel).await
         })
     }
+}
+
+#[cfg(test)]
+pub(super) fn reduce_for_tests(events: &[super::sse::Event]) {
+    wire::reduce_for_tests(stream::Answer::new("test"), events);
 }
 
 #[cfg(test)]

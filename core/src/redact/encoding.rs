@@ -1,6 +1,7 @@
 //! The forms that a secret takes on its way through programs.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -72,7 +73,8 @@ fn percent(bytes: &[u8], untouched: &[u8]) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) || untouched.contains(byte) {
             text.push(char::from(*byte));
         } else {
-            text.push_str(&format!("%{byte:02X}"));
+            // Writing to a string does not fail.
+            let _ = write!(text, "%{byte:02X}");
         }
     }
     text

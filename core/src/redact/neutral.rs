@@ -26,10 +26,14 @@ pub fn neutralise(text: &str) -> Cow<'_, str> {
 fn is_deceptive(character: char) -> bool {
     match character {
         '\t' | '\n' => false,
-        // Direction marks, embeddings, overrides and isolates; separators that end lines unseen.
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
-        // Tags: letters that nobody sees and models read.
-        '\u{e0000}'..='\u{e007f}' => true,
+        // Direction marks, embeddings, overrides and isolates; separators that end lines unseen; tags,
+        // letters that nobody sees and models read.
+        '\u{61c}'
+        | '\u{200e}'
+        | '\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2066}'..='\u{2069}'
+        | '\u{e0000}'..='\u{e007f}' => true,
         other => other.is_control(),
     }
 }

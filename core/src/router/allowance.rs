@@ -21,7 +21,11 @@ struct Bucket {
 impl Bucket {
     fn full(per_minute: u64, now: Timestamp) -> Self {
         let per_minute = i64::try_from(per_minute.clamp(1, PER_MINUTE_MAX)).unwrap_or(1);
-        Self { per_minute, level: per_minute.saturating_mul(PARTS), at: now }
+        Self {
+            per_minute,
+            level: per_minute.saturating_mul(PARTS),
+            at: now,
+        }
     }
 
     fn capacity(&self) -> i64 {
@@ -31,7 +35,10 @@ impl Bucket {
     fn refill(&mut self, now: Timestamp) {
         // A clock that goes back refills nothing.
         let passed = i64::try_from(now.since_ms(self.at)).unwrap_or(i64::MAX);
-        self.level = self.level.saturating_add(passed.saturating_mul(self.per_minute)).min(self.capacity());
+        self.level = self
+            .level
+            .saturating_add(passed.saturating_mul(self.per_minute))
+            .min(self.capacity());
         self.at = now;
     }
 
@@ -52,7 +59,8 @@ impl Bucket {
     }
 
     fn used(&self) -> u64 {
-        u64::try_from((self.capacity().saturating_sub(self.level)).saturating_add(PARTS - 1) / PARTS).unwrap_or(0)
+        u64::try_from((self.capacity().saturating_sub(self.level)).saturating_add(PARTS - 1) / PARTS)
+            .unwrap_or(0)
     }
 }
 
@@ -154,7 +162,15 @@ mod tests {
     const START: Timestamp = Timestamp(1_000_000);
 
     fn allowance(rpm: Option<u64>, tpm: Option<u64>, concurrency: Option<u32>) -> Allowance {
-        Allowance::new(ProviderLimits { rpm, tpm, concurrency, daily_budget: None }, START)
+        Allowance::new(
+            ProviderLimits {
+                rpm,
+                tpm,
+                concurrency,
+                daily_budget: None,
+            },
+            START,
+        )
     }
 
     #[test]
@@ -162,8 +178,14 @@ mod tests {
         let mut allowance = allowance(Some(10), None, None);
         let admitted = (0..100).filter(|_| allowance.take(1, START).is_ok()).count();
         assert_eq!(admitted, 10);
-        assert_eq!(allowance.take(1, START), Err(Shortage::Requests { wait_ms: 6_000 }));
-        assert_eq!(allowance.take(1, START.plus_ms(5_999)), Err(Shortage::Requests { wait_ms: 1 }));
+        assert_eq!(
+            allowance.take(1, START),
+            Err(Shortage::Requests { wait_ms: 6_000 })
+        );
+        assert_eq!(
+            allowance.take(1, START.plus_ms(5_999)),
+            Err(Shortage::Requests { wait_ms: 1 })
+        );
         let later = START.plus_ms(60_000);
         let admitted = (0..100).filter(|_| allowance.take(1, later).is_ok()).count();
         assert_eq!(admitted, 10);
@@ -173,10 +195,21 @@ mod tests {
     fn requests_and_tokens_are_taken_together_or_not_at_all() {
         let mut allowance = allowance(Some(10), Some(1_000), None);
         assert_eq!(allowance.take(900, START), Ok(()));
-        assert_eq!(allowance.take(900, START), Err(Shortage::Tokens { wait_ms: 48_000 }));
-        assert_eq!(allowance.used(START), (1, 900), "the refused call took no request");
+        assert_eq!(
+            allowance.take(900, START),
+            Err(Shortage::Tokens { wait_ms: 48_000 })
+        );
+        assert_eq!(
+            allowance.used(START),
+            (1, 900),
+            "the refused call took no request"
+        );
         allowance.finish(900, 100, START);
-        assert_eq!(allowance.take(900, START), Ok(()), "what was not used is given back");
+        assert_eq!(
+            allowance.take(900, START),
+            Ok(()),
+            "what was not used is given back"
+        );
         allowance.undo(900, START);
         assert_eq!(allowance.used(START), (1, 100));
     }
@@ -185,7 +218,10 @@ mod tests {
     fn a_call_larger_than_the_bucket_passes_when_it_is_full_and_is_paid_off() {
         let mut allowance = allowance(None, Some(1_000), None);
         assert_eq!(allowance.take(3_000, START), Ok(()));
-        assert_eq!(allowance.take(1, START), Err(Shortage::Tokens { wait_ms: 120_060 }));
+        assert_eq!(
+            allowance.take(1, START),
+            Err(Shortage::Tokens { wait_ms: 120_060 })
+        );
     }
 
     #[test]
@@ -194,8 +230,15 @@ mod tests {
         assert_eq!(allowance.take(1, START), Ok(()));
         assert_eq!(allowance.take(1, START.plus_ms(120_000)), Err(Shortage::Slots));
         allowance.finish(1, 1, START);
-        assert_eq!(allowance.take(1, START.plus_ms(-100_000)), Ok(()), "refilled before the clock went back");
+        assert_eq!(
+            allowance.take(1, START.plus_ms(-100_000)),
+            Ok(()),
+            "refilled before the clock went back"
+        );
         allowance.finish(1, 1, START.plus_ms(-100_000));
-        assert_eq!(allowance.take(1, START.plus_ms(-100_000)), Err(Shortage::Requests { wait_ms: 60_000 }));
+        assert_eq!(
+            allowance.take(1, START.plus_ms(-100_000)),
+            Err(Shortage::Requests { wait_ms: 60_000 })
+        );
     }
 }

@@ -6,12 +6,15 @@ use crate::clock::Timestamp;
 use super::settings::BreakerSettings;
 
 const SLOTS: usize = 10;
+const SLOTS_IN_TIME: i64 = 10;
 
 /// Whether calls may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Closed,
-    Open { until: Timestamp },
+    Open {
+        until: Timestamp,
+    },
     /// One call is out to see.
     Probing,
 }
@@ -62,7 +65,14 @@ pub(super) struct Breaker {
 
 impl Breaker {
     pub(super) fn new(settings: BreakerSettings) -> Self {
-        Self { settings, state: State::Closed, generation: 0, in_a_row: 0, openings: 0, slots: [Slot::default(); SLOTS] }
+        Self {
+            settings,
+            state: State::Closed,
+            generation: 0,
+            in_a_row: 0,
+            openings: 0,
+            slots: [Slot::default(); SLOTS],
+        }
     }
 
     /// Whether a call may pass now.
@@ -87,7 +97,9 @@ impl Breaker {
         if matches!(self.state, State::Open { .. }) {
             self.change(State::Probing);
         }
-        Ticket { generation: self.generation }
+        Ticket {
+            generation: self.generation,
+        }
     }
 
     pub(super) fn succeed(&mut self, ticket: Ticket, now: Timestamp) {
@@ -115,9 +127,15 @@ impl Breaker {
             && u64::from(failures) * 100 >= u64::from(calls) * u64::from(self.settings.failure_percent);
         if self.state == State::Probing || self.in_a_row >= self.settings.failures || is_bad_share {
             let factor = 1_u64.checked_shl(self.openings.min(32)).unwrap_or(u64::MAX);
-            let open_ms = self.settings.open_ms.saturating_mul(factor).min(self.settings.open_ms_max);
+            let open_ms = self
+                .settings
+                .open_ms
+                .saturating_mul(factor)
+                .min(self.settings.open_ms_max);
             self.openings = self.openings.saturating_add(1);
-            self.change(State::Open { until: now.plus_ms(i64::try_from(open_ms).unwrap_or(i64::MAX)) });
+            self.change(State::Open {
+                until: now.plus_ms(i64::try_from(open_ms).unwrap_or(i64::MAX)),
+            });
         }
     }
 
@@ -148,18 +166,23 @@ impl Breaker {
 
     fn slot(&mut self, now: Timestamp) -> &mut Slot {
         let number = self.slot_number(now);
-        let place = usize::try_from(number.rem_euclid(SLOTS as i64)).unwrap_or(0) % SLOTS;
+        let place = usize::try_from(number.rem_euclid(SLOTS_IN_TIME)).unwrap_or(0) % SLOTS;
         let slot = &mut self.slots[place];
         if slot.number != number {
-            *slot = Slot { number, ..Slot::default() };
+            *slot = Slot {
+                number,
+                ..Slot::default()
+            };
         }
         slot
     }
 
     fn recent(&self, now: Timestamp) -> (u32, u32) {
-        let oldest = self.slot_number(now).saturating_sub(SLOTS as i64);
+        let oldest = self.slot_number(now).saturating_sub(SLOTS_IN_TIME);
         let recent = self.slots.iter().filter(|slot| slot.number > oldest);
-        recent.fold((0, 0), |(calls, failures), slot| (calls + slot.calls, failures + slot.failures))
+        recent.fold((0, 0), |(calls, failures), slot| {
+            (calls + slot.calls, failures + slot.failures)
+        })
     }
 }
 
@@ -197,8 +220,13 @@ mod tests {
         let probe = breaker.begin();
         breaker.succeed(probe, now);
         assert_eq!(breaker.circuit(now), Circuit::Closed);
-        (0..5).for_each(|_| fail(&mut breaker, now));
-        assert_eq!(breaker.check(now), Err(Closed::Until(now.plus_ms(5_000))), "a success resets the length");
+        // One good call and four bad ones: the share opens it.
+        (0..4).for_each(|_| fail(&mut breaker, now));
+        assert_eq!(
+            breaker.check(now),
+            Err(Closed::Until(now.plus_ms(5_000))),
+            "a success resets the length"
+        );
     }
 
     #[test]
@@ -240,7 +268,11 @@ mod tests {
         }
         let much_later = START.plus_ms(61_000);
         fail(&mut breaker, much_later);
-        assert_eq!(breaker.circuit(much_later), Circuit::Closed, "what was long ago does not count");
+        assert_eq!(
+            breaker.circuit(much_later),
+            Circuit::Closed,
+            "what was long ago does not count"
+        );
         let mut breaker = self::breaker();
         for _ in 0..2 {
             fail(&mut breaker, START);

@@ -7,7 +7,9 @@ use crate::provider::{Content, Request};
 /// tokens of the same text.
 const BYTES_PER_1000_TOKENS: u64 = 3_500;
 const BYTES_PER_1000_TOKENS_NEWER: u64 = 2_700;
-const NEWER: &[&str] = &["opus-4-7", "opus-4-8", "opus-4-9", "opus-5", "sonnet-5", "haiku-5", "fable", "mythos"];
+const NEWER: &[&str] = &[
+    "opus-4-7", "opus-4-8", "opus-4-9", "opus-5", "sonnet-5", "haiku-5", "fable", "mythos",
+];
 /// No text is denser or thinner than this.
 const BYTES_MIN: u64 = 1_500;
 const BYTES_MAX: u64 = 6_000;
@@ -38,9 +40,8 @@ impl Size {
         }
         for content in request.messages.iter().flat_map(|message| &message.content) {
             size.add(match content {
-                Content::Text(text) => text.len(),
+                Content::Text(text) | Content::ToolResult { text, .. } => text.len(),
                 Content::ToolUse { name, input, .. } => name.len() + json_length(input),
-                Content::ToolResult { text, .. } => text.len(),
                 Content::Opaque { value, .. } => json_length(value),
             });
         }
@@ -73,7 +74,11 @@ fn json_length(value: &serde_json::Value) -> usize {
 impl Ratio {
     pub(super) fn of_model(model: &str) -> Self {
         let is_newer = NEWER.iter().any(|part| model.contains(part));
-        Self(if is_newer { BYTES_PER_1000_TOKENS_NEWER } else { BYTES_PER_1000_TOKENS })
+        Self(if is_newer {
+            BYTES_PER_1000_TOKENS_NEWER
+        } else {
+            BYTES_PER_1000_TOKENS
+        })
     }
 
     /// Input tokens of a request of this size.
@@ -99,7 +104,10 @@ mod tests {
     use crate::provider::Message;
 
     fn size(bytes: usize) -> Size {
-        Size::of(&Request { messages: vec![Message::user("x".repeat(bytes))], ..Request::default() })
+        Size::of(&Request {
+            messages: vec![Message::user("x".repeat(bytes))],
+            ..Request::default()
+        })
     }
 
     #[test]
@@ -112,9 +120,16 @@ mod tests {
     fn each_answer_moves_the_ratio_towards_what_was_counted_within_bounds() {
         let mut ratio = Ratio::of_model("m");
         (0..60).for_each(|_| ratio.learn(size(35_000), 17_508));
-        assert!((17_000..=17_600).contains(&ratio.tokens(size(35_000))), "{ratio:?}");
+        assert!(
+            (17_000..=17_600).contains(&ratio.tokens(size(35_000))),
+            "{ratio:?}"
+        );
         (0..60).for_each(|_| ratio.learn(size(35_000), 9));
-        assert_eq!(ratio.tokens(size(60_000)) / 100, 100, "never thinner than six bytes a token");
+        assert_eq!(
+            ratio.tokens(size(60_000)) / 100,
+            100,
+            "never thinner than six bytes a token"
+        );
         let before = ratio;
         ratio.learn(size(10), 500);
         assert_eq!(ratio, before, "a short request teaches nothing");

@@ -19,7 +19,7 @@ use crate::provider::Usage;
 /// with a smaller amount. A granted intent that comes again is granted again and counted once.
 pub trait Limits: Send + Sync + std::fmt::Debug {
     /// Holds the amount, or says which cap it would pass. Idempotent by `hold.intent`.
-    fn reserve<'a>(&'a self, hold: Hold) -> BoxFuture<'a, Result<Grant>>;
+    fn reserve(&self, hold: Hold) -> BoxFuture<'_, Result<Grant>>;
 
     /// Replaces the hold by what it came to. Idempotent: the first settlement stands.
     fn settle<'a>(&'a self, intent: &'a IntentId, outcome: Settlement) -> BoxFuture<'a, Result<()>>;
@@ -168,12 +168,20 @@ impl MemoryLimits {
 
     /// Held by calls in flight.
     pub fn reserved(&self) -> Money {
-        self.lock().values().filter(|entry| entry.settled.is_none()).map(|entry| entry.hold.amount).sum()
+        self.lock()
+            .values()
+            .filter(|entry| entry.settled.is_none())
+            .map(|entry| entry.hold.amount)
+            .sum()
     }
 
     /// Spent, confirmed or not.
     pub fn spent(&self) -> Money {
-        self.lock().values().filter_map(|entry| entry.settled).map(|settled| settled.cost).sum()
+        self.lock()
+            .values()
+            .filter_map(|entry| entry.settled)
+            .map(|settled| settled.cost)
+            .sum()
     }
 }
 
@@ -189,19 +197,28 @@ fn counts(scope: &BudgetScope, known: &Hold, asked: &Hold) -> bool {
 fn refusal(entries: &BTreeMap<IntentId, Entry>, hold: &Hold) -> Option<BudgetRefusal> {
     hold.caps.iter().find_map(|cap| {
         let (mut spent, mut reserved) = (Money::ZERO, Money::ZERO);
-        for entry in entries.values().filter(|entry| counts(&cap.scope, &entry.hold, hold)) {
+        for entry in entries
+            .values()
+            .filter(|entry| counts(&cap.scope, &entry.hold, hold))
+        {
             match entry.settled {
                 Some(settled) => spent = spent.plus(settled.cost),
                 None => reserved = reserved.plus(entry.hold.amount),
             }
         }
         let is_over = spent.plus(reserved).plus(hold.amount) > cap.limit;
-        is_over.then(|| BudgetRefusal { scope: cap.scope.clone(), limit: cap.limit, spent, reserved, needed: hold.amount })
+        is_over.then(|| BudgetRefusal {
+            scope: cap.scope.clone(),
+            limit: cap.limit,
+            spent,
+            reserved,
+            needed: hold.amount,
+        })
     })
 }
 
 impl Limits for MemoryLimits {
-    fn reserve<'a>(&'a self, hold: Hold) -> BoxFuture<'a, Result<Grant>> {
+    fn reserve(&self, hold: Hold) -> BoxFuture<'_, Result<Grant>> {
         Box::pin(async move {
             let mut entries = self.lock();
             if entries.contains_key(&hold.intent) {
@@ -249,11 +266,19 @@ mod tests {
     }
 
     fn cap(scope: BudgetScope, dollars: i64) -> Cap {
-        Cap { scope, limit: Money::from_dollars(dollars) }
+        Cap {
+            scope,
+            limit: Money::from_dollars(dollars),
+        }
     }
 
     fn settlement(dollars: i64) -> Settlement {
-        Settlement { cost: Money::from_dollars(dollars), usage: Usage::default(), confirmed: Confirmation::Confirmed, at: Timestamp(1) }
+        Settlement {
+            cost: Money::from_dollars(dollars),
+            usage: Usage::default(),
+            confirmed: Confirmation::Confirmed,
+            at: Timestamp(1),
+        }
     }
 
     #[tokio::test]
@@ -261,22 +286,44 @@ mod tests {
         let limits = MemoryLimits::new();
         let caps = vec![cap(BudgetScope::Run, 5)];
         for _ in 0..3 {
-            assert_eq!(limits.reserve(hold("a", "run", 4, caps.clone())).await, Ok(Grant::Granted));
+            assert_eq!(
+                limits.reserve(hold("a", "run", 4, caps.clone())).await,
+                Ok(Grant::Granted)
+            );
         }
         assert_eq!(limits.reserved(), Money::from_dollars(4));
         for dollars in [1, 3] {
-            limits.settle(&"a".into(), settlement(dollars)).await.expect("settles");
+            limits
+                .settle(&"a".into(), settlement(dollars))
+                .await
+                .expect("settles");
         }
-        assert_eq!((limits.reserved(), limits.spent()), (Money::ZERO, Money::from_dollars(1)));
+        assert_eq!(
+            (limits.reserved(), limits.spent()),
+            (Money::ZERO, Money::from_dollars(1))
+        );
     }
 
     #[tokio::test]
     async fn every_cap_must_hold_and_the_refusal_has_the_numbers() {
         let limits = MemoryLimits::new();
-        let caps = |run| vec![cap(BudgetScope::Run, run), cap(BudgetScope::UserDay, 6), cap(BudgetScope::ProviderDay("anthropic".to_owned()), 100)];
-        assert_eq!(limits.reserve(hold("a", "one", 3, caps(5))).await, Ok(Grant::Granted));
+        let caps = |run| {
+            vec![
+                cap(BudgetScope::Run, run),
+                cap(BudgetScope::UserDay, 6),
+                cap(BudgetScope::ProviderDay("anthropic".to_owned()), 100),
+            ]
+        };
+        assert_eq!(
+            limits.reserve(hold("a", "one", 3, caps(5))).await,
+            Ok(Grant::Granted)
+        );
         limits.settle(&"a".into(), settlement(2)).await.expect("settles");
-        assert_eq!(limits.reserve(hold("b", "two", 3, caps(5))).await, Ok(Grant::Granted), "another run has its own limit");
+        assert_eq!(
+            limits.reserve(hold("b", "two", 3, caps(5))).await,
+            Ok(Grant::Granted),
+            "another run has its own limit"
+        );
         let expected = BudgetRefusal {
             scope: BudgetScope::UserDay,
             limit: Money::from_dollars(6),
@@ -285,8 +332,19 @@ mod tests {
             needed: Money::from_dollars(2),
         };
         assert_eq!(expected.available(), Money::from_dollars(1));
-        assert_eq!(limits.reserve(hold("c", "one", 2, caps(5))).await, Ok(Grant::Refused(expected)));
-        assert_eq!(limits.reserve(hold("c", "one", 1, caps(5))).await, Ok(Grant::Granted), "a refused intent may come again, smaller");
-        assert_eq!(limits.reserve(hold("free", "one", 0, caps(0))).await, Ok(Grant::Granted), "what costs nothing needs no budget");
+        assert_eq!(
+            limits.reserve(hold("c", "one", 2, caps(5))).await,
+            Ok(Grant::Refused(expected))
+        );
+        assert_eq!(
+            limits.reserve(hold("c", "one", 1, caps(5))).await,
+            Ok(Grant::Granted),
+            "a refused intent may come again, smaller"
+        );
+        assert_eq!(
+            limits.reserve(hold("free", "one", 0, caps(0))).await,
+            Ok(Grant::Granted),
+            "what costs nothing needs no budget"
+        );
     }
 }

@@ -74,7 +74,12 @@ pub struct RetrySettings {
 
 impl Default for RetrySettings {
     fn default() -> Self {
-        Self { max_attempts: 4, initial_ms: 500, max_ms: 30_000, jitter: true }
+        Self {
+            max_attempts: 4,
+            initial_ms: 500,
+            max_ms: 30_000,
+            jitter: true,
+        }
     }
 }
 
@@ -97,7 +102,14 @@ pub struct BreakerSettings {
 
 impl Default for BreakerSettings {
     fn default() -> Self {
-        Self { failures: 5, window_ms: 60_000, volume_min: 5, failure_percent: 50, open_ms: 5_000, open_ms_max: 120_000 }
+        Self {
+            failures: 5,
+            window_ms: 60_000,
+            volume_min: 5,
+            failure_percent: 50,
+            open_ms: 5_000,
+            open_ms_max: 120_000,
+        }
     }
 }
 

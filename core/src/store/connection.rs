@@ -63,10 +63,8 @@ pub(super) fn open(state: &Path) -> Result<Opened> {
 fn prepare_directory(state: &Path) -> Result<()> {
     match fs::metadata(state) {
         Ok(found) if found.is_dir() => {
-            if found.permissions().mode() & 0o077 != 0
-                && let Err(error) = fs::set_permissions(state, fs::Permissions::from_mode(0o700))
-            {
-                tracing::warn!("others may read the state directory {}: {error}", state.display());
+            if found.permissions().mode() & 0o077 != 0 {
+                close_to_others(state);
             }
             Ok(())
         }
@@ -81,6 +79,15 @@ fn prepare_directory(state: &Path) -> Result<()> {
             .mode(0o700)
             .create(state)
             .map_err(|error| file_error(state, error)),
+    }
+}
+
+/// An empty directory was made for us. One with other things in it may be a person's home or a
+/// common place: its mode is not ours to change, and what we put into it is closed by itself.
+fn close_to_others(state: &Path) {
+    let is_empty = fs::read_dir(state).is_ok_and(|mut entries| entries.next().is_none());
+    if !is_empty || fs::set_permissions(state, fs::Permissions::from_mode(0o700)).is_err() {
+        tracing::warn!("others may look into the state directory {}", state.display());
     }
 }
 

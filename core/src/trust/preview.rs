@@ -11,21 +11,40 @@ pub(crate) fn preview(text: &str) -> String {
     let total = text.lines().count();
     let mut lines: Vec<String> = text.lines().take(LINES_MAX).map(neutral_line).collect();
     if total > LINES_MAX {
-        lines.push(format!("… and {} more lines: read the whole file before you trust it", total - LINES_MAX));
+        lines.push(format!(
+            "… and {} more lines: read the whole file before you trust it",
+            total - LINES_MAX
+        ));
     }
     lines.join("\n")
 }
 
 /// One line of such a text, uncut: for paths and names.
 pub fn neutral(text: &str) -> String {
-    text.chars().map(|c| if is_unseen(c) { format!("\\u{{{:x}}}", u32::from(c)) } else { c.to_string() }).collect()
+    text.chars()
+        .map(|c| {
+            if is_unseen(c) {
+                format!("\\u{{{:x}}}", u32::from(c))
+            } else {
+                c.to_string()
+            }
+        })
+        .collect()
 }
 
 fn neutral_line(line: &str) -> String {
-    let cut: String = line.chars().take(LINE_CHARS_MAX).map(|c| if c == '\t' { ' ' } else { c }).collect();
+    let cut: String = line
+        .chars()
+        .take(LINE_CHARS_MAX)
+        .map(|c| if c == '\t' { ' ' } else { c })
+        .collect();
     let rest = line.chars().count().saturating_sub(LINE_CHARS_MAX);
     let shown = neutral(&cut);
-    if rest == 0 { shown } else { format!("{shown} … ({rest} more characters)") }
+    if rest == 0 {
+        shown
+    } else {
+        format!("{shown} … ({rest} more characters)")
+    }
 }
 
 fn is_unseen(c: char) -> bool {

@@ -60,8 +60,14 @@ enum File {
 
 fn kind_of(path: &str) -> Option<File> {
     let name = path.rsplit('/').next().unwrap_or(path);
-    let below_claude = path.strip_prefix(".claude/").or_else(|| path.split_once("/.claude/").map(|(_, rest)| rest));
-    if path == WORKSPACE_FILE || path.strip_suffix(WORKSPACE_FILE).is_some_and(|folder| folder.ends_with('/')) {
+    let below_claude = path
+        .strip_prefix(".claude/")
+        .or_else(|| path.split_once("/.claude/").map(|(_, rest)| rest));
+    if path == WORKSPACE_FILE
+        || path
+            .strip_suffix(WORKSPACE_FILE)
+            .is_some_and(|folder| folder.ends_with('/'))
+    {
         return Some(File::Configuration);
     }
     let kind = match (name, below_claude) {
@@ -69,7 +75,11 @@ fn kind_of(path: &str) -> Option<File> {
         (".mcp.json", _) => ItemKind::ToolServers,
         (_, Some("settings.json" | "settings.local.json")) => ItemKind::Setup,
         (_, Some(rest)) if rest.starts_with("hooks/") => ItemKind::Setup,
-        (_, Some(rest)) if ["agents/", "commands/", "skills/", "plugins/"].iter().any(|folder| rest.starts_with(folder)) => {
+        (_, Some(rest))
+            if ["agents/", "commands/", "skills/", "plugins/"]
+                .iter()
+                .any(|folder| rest.starts_with(folder)) =>
+        {
             ItemKind::AgentDefinition
         }
         _ => return None,
@@ -91,12 +101,19 @@ pub fn review(files: &[(String, Vec<u8>)]) -> TrustReview {
             None => {}
             Some(File::Whole(kind)) => {
                 feed(&mut hasher, path, bytes);
-                items.push(TrustItem { path: neutral(path), kind, preview: preview(&String::from_utf8_lossy(bytes)) });
+                items.push(TrustItem {
+                    path: neutral(path),
+                    kind,
+                    preview: preview(&String::from_utf8_lossy(bytes)),
+                });
             }
             Some(File::Configuration) => configuration(path, bytes, &mut hasher, &mut items),
         }
     }
-    TrustReview { hash: hasher.finalize().to_hex().to_string(), items }
+    TrustReview {
+        hash: hasher.finalize().to_hex().to_string(),
+        items,
+    }
 }
 
 fn configuration(path: &str, bytes: &[u8], hasher: &mut blake3::Hasher, items: &mut Vec<TrustItem>) {
@@ -104,7 +121,11 @@ fn configuration(path: &str, bytes: &[u8], hasher: &mut blake3::Hasher, items: &
     let Some(keys) = keys else {
         feed(hasher, path, bytes);
         let preview = preview(&String::from_utf8_lossy(bytes));
-        items.push(TrustItem { path: neutral(path), kind: ItemKind::Unreadable, preview });
+        items.push(TrustItem {
+            path: neutral(path),
+            kind: ItemKind::Unreadable,
+            preview,
+        });
         return;
     };
     for (key, value) in keys {
@@ -119,7 +140,11 @@ fn configuration(path: &str, bytes: &[u8], hasher: &mut blake3::Hasher, items: &
             _ => ItemKind::Configuration,
         };
         let text = serde_json::to_string_pretty(&value).unwrap_or_default();
-        items.push(TrustItem { path: neutral(&format!("{path}#{key}")), kind, preview: preview(&text) });
+        items.push(TrustItem {
+            path: neutral(&format!("{path}#{key}")),
+            kind,
+            preview: preview(&text),
+        });
     }
 }
 

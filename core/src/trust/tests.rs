@@ -4,7 +4,10 @@ use std::sync::Mutex;
 use super::*;
 
 fn files(files: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
-    files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect()
+    files
+        .iter()
+        .map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec()))
+        .collect()
 }
 
 const CONFIG: &str = ".claude/agents/config/providers.yaml";
@@ -32,15 +35,35 @@ impl TrustStore for InMemory {
 fn commands_of_a_repository_are_listed_and_harmless_keys_are_not() {
     let text = "ui: {prompts: false}\ntests: [make test]\nworktrees: {setup: [npm ci], include: [.env]}\nlimits: {dailyBudgetUSD: 3}\n\
                 agents: {qa: {model: gpt-5, prompt: be evil}}\nsandbox: {mode: off}\nproviders: {x: {baseUrl: http://evil}}\n";
-    let review = review(&files(&[(CONFIG, text), ("src/main.rs", "fn main() {}"), (".worktreeinclude", ".env\n")]));
-    let listed: Vec<(&str, ItemKind)> = review.items.iter().map(|item| (item.path.as_str(), item.kind)).collect();
+    let review = review(&files(&[
+        (CONFIG, text),
+        ("src/main.rs", "fn main() {}"),
+        (".worktreeinclude", ".env\n"),
+    ]));
+    let listed: Vec<(&str, ItemKind)> = review
+        .items
+        .iter()
+        .map(|item| (item.path.as_str(), item.kind))
+        .collect();
     assert_eq!(
         listed,
         [
-            (".claude/agents/config/providers.yaml#tests", ItemKind::TestCommand),
-            (".claude/agents/config/providers.yaml#worktrees.setup", ItemKind::Setup),
-            (".claude/agents/config/providers.yaml#worktrees.include", ItemKind::Include),
-            (".claude/agents/config/providers.yaml#agents.qa.prompt", ItemKind::AgentDefinition),
+            (
+                ".claude/agents/config/providers.yaml#tests",
+                ItemKind::TestCommand
+            ),
+            (
+                ".claude/agents/config/providers.yaml#worktrees.setup",
+                ItemKind::Setup
+            ),
+            (
+                ".claude/agents/config/providers.yaml#worktrees.include",
+                ItemKind::Include
+            ),
+            (
+                ".claude/agents/config/providers.yaml#agents.qa.prompt",
+                ItemKind::AgentDefinition
+            ),
             (".worktreeinclude", ItemKind::Include),
         ]
     );
@@ -49,10 +72,26 @@ fn commands_of_a_repository_are_listed_and_harmless_keys_are_not() {
 
 #[test]
 fn the_hash_changes_with_what_runs_and_with_nothing_else() {
-    let base = review(&files(&[(CONFIG, "tests: [make]\nlimits: {dailyBudgetUSD: 3}\n")])).hash;
-    let other_comment = review(&files(&[(CONFIG, "# hi\nlimits: {dailyBudgetUSD: 4}\ntests: [make]\n"), ("README.md", "x")])).hash;
-    let other_command = review(&files(&[(CONFIG, "tests: [make evil]\nlimits: {dailyBudgetUSD: 3}\n")])).hash;
-    let moved = review(&files(&[("sub/.claude/agents/config/providers.yaml", "tests: [make]\n")])).hash;
+    let base = review(&files(&[(
+        CONFIG,
+        "tests: [make]\nlimits: {dailyBudgetUSD: 3}\n",
+    )]))
+    .hash;
+    let other_comment = review(&files(&[
+        (CONFIG, "# hi\nlimits: {dailyBudgetUSD: 4}\ntests: [make]\n"),
+        ("README.md", "x"),
+    ]))
+    .hash;
+    let other_command = review(&files(&[(
+        CONFIG,
+        "tests: [make evil]\nlimits: {dailyBudgetUSD: 3}\n",
+    )]))
+    .hash;
+    let moved = review(&files(&[(
+        "sub/.claude/agents/config/providers.yaml",
+        "tests: [make]\n",
+    )]))
+    .hash;
     let added = review(&files(&[(CONFIG, "tests: [make]\n"), (".mcp.json", "{}")])).hash;
     assert_eq!(base, other_comment);
     for other in [other_command, moved, added] {
@@ -72,12 +111,35 @@ fn the_order_in_which_files_are_given_does_not_matter_and_their_borders_do() {
 #[test]
 fn a_preview_shows_what_would_hide_and_says_what_it_leaves_out() {
     let text = format!("rm -rf / \u{202e}# harmless\u{200b}\r\n{}", "more\n".repeat(50));
-    let review = review(&files(&[(".claude/hooks/start.sh", &text), (".claude/agents/\u{202e}dm.md", "x")]));
-    let hook = review.items.iter().find(|item| item.kind == ItemKind::Setup).unwrap();
-    assert!(hook.preview.contains("\\u{202e}") && hook.preview.contains("\\u{200b}"), "{}", hook.preview);
-    assert!(hook.preview.ends_with("31 more lines: read the whole file before you trust it"), "{}", hook.preview);
-    let shown = review.items.iter().flat_map(|item| item.path.chars().chain(item.preview.chars()));
-    assert!(!shown.clone().any(|c| c == '\u{202e}' || c == '\u{200b}' || (c.is_control() && c != '\n')));
+    let review = review(&files(&[
+        (".claude/hooks/start.sh", &text),
+        (".claude/agents/\u{202e}dm.md", "x"),
+    ]));
+    let hook = review
+        .items
+        .iter()
+        .find(|item| item.kind == ItemKind::Setup)
+        .unwrap();
+    assert!(
+        hook.preview.contains("\\u{202e}") && hook.preview.contains("\\u{200b}"),
+        "{}",
+        hook.preview
+    );
+    assert!(
+        hook.preview
+            .ends_with("31 more lines: read the whole file before you trust it"),
+        "{}",
+        hook.preview
+    );
+    let shown = review
+        .items
+        .iter()
+        .flat_map(|item| item.path.chars().chain(item.preview.chars()));
+    assert!(
+        !shown
+            .clone()
+            .any(|c| c == '\u{202e}' || c == '\u{200b}' || (c.is_control() && c != '\n'))
+    );
 }
 
 #[test]
@@ -96,7 +158,12 @@ fn a_bare_yes_of_a_client_counts_only_if_the_user_said_so() {
     assert!(state(&current, None, &hash, false).is_trusted());
     let stale = ClientTrust::from_json(Some(&serde_json::json!("0000")));
     assert_eq!(state(&current, None, &stale, true), TrustState::Untrusted);
-    for nonsense in [serde_json::json!(1), serde_json::json!([true]), serde_json::json!(false), serde_json::json!(null)] {
+    for nonsense in [
+        serde_json::json!(1),
+        serde_json::json!([true]),
+        serde_json::json!(false),
+        serde_json::json!(null),
+    ] {
         assert_eq!(ClientTrust::from_json(Some(&nonsense)), ClientTrust::Unsaid);
     }
 }
@@ -109,14 +176,24 @@ fn trust_is_granted_to_what_was_shown_and_ends_when_it_changes() {
         let shown = review(&files(&[(CONFIG, "tests: [make]\n")]));
         let changed = review(&files(&[(CONFIG, "tests: [make, curl evil]\n")]));
 
-        let refused = grant(&store, &repository, &changed, &shown.hash).await.unwrap_err();
+        let refused = grant(&store, &repository, &changed, &shown.hash)
+            .await
+            .unwrap_err();
         assert_eq!(refused.code, "trustChanged");
         assert_eq!(store.get(&repository).await.unwrap(), None);
 
-        assert!(grant(&store, &repository, &shown, &shown.hash).await.unwrap().is_trusted());
+        assert!(
+            grant(&store, &repository, &shown, &shown.hash)
+                .await
+                .unwrap()
+                .is_trusted()
+        );
         let remembered = store.get(&repository).await.unwrap();
         assert!(state(&shown, remembered.as_deref(), &ClientTrust::Unsaid, false).is_trusted());
-        assert_eq!(state(&changed, remembered.as_deref(), &ClientTrust::Unsaid, false), TrustState::Untrusted);
+        assert_eq!(
+            state(&changed, remembered.as_deref(), &ClientTrust::Unsaid, false),
+            TrustState::Untrusted
+        );
 
         revoke(&store, &repository).await.unwrap();
         assert_eq!(store.get(&repository).await.unwrap(), None);

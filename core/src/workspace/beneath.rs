@@ -41,26 +41,65 @@ enum Links {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Replacement<'a> {
     /// A regular file.
-    File(&'a [u8], Executable),
+    File(&'a [u8], Permissions),
     /// A symbolic link with this target.
     Link(&'a [u8]),
 }
 
-/// Whether something may stand at the path already.
+/// The mode of a file that is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Existing {
-    /// It is replaced.
+pub(crate) enum Permissions {
+    /// As a program would make a new file.
+    New(Executable),
+    /// Exactly these bits, which the replaced file had.
+    Kept(u32),
+}
+
+impl Permissions {
+    /// The permissions of what stands there, or those of a new file.
+    pub(crate) fn of(found: Option<&Stat>) -> Self {
+        found
+            .filter(|found| is_regular(found))
+            .map_or(Self::New(Executable::No), |found| {
+                Self::Kept(found.st_mode & 0o7777)
+            })
+    }
+
+    /// The same with another executable bit: who may read may execute.
+    pub(crate) fn with(self, executable: Executable) -> Self {
+        match (self, executable) {
+            (Self::New(_), executable) => Self::New(executable),
+            (Self::Kept(bits), Executable::Yes) => Self::Kept(bits | ((bits & 0o444) >> 2)),
+            (Self::Kept(bits), Executable::No) => Self::Kept(bits & !0o111),
+        }
+    }
+}
+
+/// What may stand at the path already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Existing<'a> {
+    /// Anything; it is replaced.
     Replace,
-    /// It makes the write fail.
+    /// Nothing.
     Refuse,
+    /// A file or link with exactly this content; checked right before the step.
+    Only(&'a [u8]),
 }
 
 impl Root {
     /// Opens the root.
     pub fn open(path: &Path) -> Result<Self> {
-        let fd = rustix::fs::openat(CWD, path, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY, Mode::empty())
-            .map_err(|error| Error::io(format!("opening {}", path.display()), &error.into()))?;
-        Ok(Self { fd, path: path.to_owned() })
+        let fd = rustix::fs::openat(
+            CWD,
+            path,
+            OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY,
+            Mode::empty(),
+        )
+        .map_err(|error| Error::io(format!("opening {}", path.display()), &error.into()))?;
+        Ok(Self {
+            fd,
+            path: path.to_owned(),
+        })
     }
 
     /// The directory itself.
@@ -120,11 +159,8 @@ impl Root {
 
     /// Writes a file by temporary file and rename; missing folders are made, no link is followed.
     pub fn write(&self, relative: &str, bytes: &[u8]) -> Result<()> {
-        let executable = match self.look(relative)? {
-            Some(found) if found.st_mode & 0o100 != 0 && is_regular(&found) => Executable::Yes,
-            _ => Executable::No,
-        };
-        self.replace(relative, Replacement::File(bytes, executable), Existing::Replace)
+        let permissions = Permissions::of(self.look(relative)?.as_ref());
+        self.replace(relative, Replacement::File(bytes, permissions), Existing::Replace)
     }
 
     /// Removes a file or link.
@@ -148,30 +184,74 @@ impl Root {
         }
     }
 
+    /// The bytes of a regular file or the target of a link, without following any; `None` when there
+    /// is nothing.
+    pub(crate) fn content(&self, relative: &str, bytes_max: u64) -> Result<Option<Vec<u8>>> {
+        match self.look(relative)? {
+            None => Ok(None),
+            Some(found) if is_link(&found) => self.read_link(relative).map(Some),
+            Some(_) => self.read_exactly(relative, bytes_max).map(Some),
+        }
+    }
+
     /// Puts this at the path in one step.
-    pub(crate) fn replace(&self, relative: &str, with: Replacement<'_>, existing: Existing) -> Result<()> {
+    pub(crate) fn replace(
+        &self,
+        relative: &str,
+        with: Replacement<'_>,
+        existing: Existing<'_>,
+    ) -> Result<()> {
         check_path(relative)?;
         let (parent, name) = self.parent(relative, Parents::Make)?;
         let temporary = format!(".clode-{}.tmp", random_hex(TEMPORARY_NAME_BYTES)?);
-        let written = write_temporary(&parent, &temporary, with).and_then(|()| match existing {
-            Existing::Replace => rustix::fs::renameat(&parent, &temporary, &parent, name).map_err(Into::into),
-            Existing::Refuse => rustix::fs::linkat(&parent, &temporary, &parent, name, AtFlags::empty())
-                .and_then(|()| rustix::fs::unlinkat(&parent, &temporary, AtFlags::empty()))
-                .map_err(Into::into),
-        });
-        written.map_err(|error: std::io::Error| {
+        let put = || -> Result<()> {
+            let io = |error: std::io::Error| Error::io(format!("writing {relative}"), &error);
+            write_temporary(&parent, &temporary, with).map_err(io)?;
+            if let Existing::Only(expected) = existing {
+                self.demand(relative, expected)?;
+            }
+            match existing {
+                Existing::Refuse => put_new(&parent, &temporary, name),
+                _ => rustix::fs::renameat(&parent, &temporary, &parent, name),
+            }
+            .map_err(|error| match error {
+                Errno::EXIST => changed_meanwhile(relative),
+                other => io(other.into()),
+            })?;
+            // the rename itself is to survive a crash
+            let _ = rustix::fs::fsync(&parent);
+            Ok(())
+        };
+        put().inspect_err(|_| {
             let _ = rustix::fs::unlinkat(&parent, &temporary, AtFlags::empty());
-            Error::io(format!("writing {relative}"), &error)
         })
+    }
+
+    /// Fails unless the path holds exactly this content.
+    pub(crate) fn demand(&self, relative: &str, expected: &[u8]) -> Result<()> {
+        let found = self.content(relative, expected.len() as u64).ok().flatten();
+        if found.as_deref() == Some(expected) {
+            Ok(())
+        } else {
+            Err(changed_meanwhile(relative))
+        }
     }
 
     fn open_regular(&self, relative: &str, links: Links) -> Result<File> {
         check_path(relative)?;
         // NONBLOCK: a pipe put there meanwhile must not hold us up
-        let fd = self.open_at(relative, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, links)?;
+        let fd = self.open_at(
+            relative,
+            OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
+            links,
+        )?;
         let found = rustix::fs::fstat(&fd).map_err(|error| failed(relative, error))?;
         if !is_regular(&found) {
-            return Err(Error::new(Kind::Conflict, "notAFile", format!("{relative} is not a regular file")));
+            return Err(Error::new(
+                Kind::Conflict,
+                "notAFile",
+                format!("{relative} is not a regular file"),
+            ));
         }
         Ok(File::from(fd))
     }
@@ -182,7 +262,11 @@ impl Root {
         {
             use rustix::fs::ResolveFlags;
             let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-            let resolve = if links == Links::Never { resolve | ResolveFlags::NO_SYMLINKS } else { resolve };
+            let resolve = if links == Links::Never {
+                resolve | ResolveFlags::NO_SYMLINKS
+            } else {
+                resolve
+            };
             let mut opened = rustix::fs::openat2(&self.fd, relative, flags, Mode::empty(), resolve);
             for _ in 0..OPEN_TRIES {
                 if !matches!(opened, Err(Errno::AGAIN)) {
@@ -203,7 +287,8 @@ impl Root {
     /// Without `openat2`: each component is opened by itself and no link is followed.
     fn open_step_by_step(&self, relative: &str, flags: OFlags, _links: Links) -> Result<OwnedFd> {
         let (parent, name) = self.parent_step_by_step(relative, Parents::MustExist)?;
-        rustix::fs::openat(&parent, name, flags | OFlags::NOFOLLOW, Mode::empty()).map_err(|error| failed(relative, error))
+        rustix::fs::openat(&parent, name, flags | OFlags::NOFOLLOW, Mode::empty())
+            .map_err(|error| failed(relative, error))
     }
 
     /// The folder that holds the path, and the name in it; no link is followed on the way.
@@ -214,7 +299,9 @@ impl Root {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY;
         match self.open_at(folder, flags, Links::Never) {
             Ok(fd) => Ok((fd, name)),
-            Err(error) if error.code == "noSuchFile" && parents == Parents::Make => self.parent_step_by_step(relative, parents),
+            Err(error) if error.code == "noSuchFile" && parents == Parents::Make => {
+                self.parent_step_by_step(relative, parents)
+            }
             Err(error) => Err(error),
         }
     }
@@ -268,9 +355,28 @@ fn read_limited(file: File, relative: &str, bytes_max: u64) -> Result<Vec<u8>> {
         .read_to_end(&mut bytes)
         .map_err(|error| Error::io(format!("reading {relative}"), &error))?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
-        return Err(Error::new(Kind::Conflict, "fileTooLarge", format!("{relative} is larger than {bytes_max} bytes")));
+        return Err(Error::new(
+            Kind::Conflict,
+            "fileTooLarge",
+            format!("{relative} is larger than {bytes_max} bytes"),
+        ));
     }
     Ok(bytes)
+}
+
+/// Gives the temporary file its name, unless something has that name.
+fn put_new(parent: &OwnedFd, temporary: &str, name: &str) -> rustix::io::Result<()> {
+    rustix::fs::linkat(parent, temporary, parent, name, AtFlags::empty())?;
+    rustix::fs::unlinkat(parent, temporary, AtFlags::empty())
+}
+
+fn changed_meanwhile(relative: &str) -> Error {
+    Error::new(
+        Kind::Conflict,
+        "changedMeanwhile",
+        format!("{relative} changed while it was written"),
+    )
+    .hint("try again")
 }
 
 fn write_temporary(parent: &OwnedFd, name: &str, with: Replacement<'_>) -> std::io::Result<()> {
@@ -279,10 +385,22 @@ fn write_temporary(parent: &OwnedFd, name: &str, with: Replacement<'_>) -> std::
             let target = super::vault::os_path(target);
             rustix::fs::symlinkat(Path::new(&target), parent, name)?;
         }
-        Replacement::File(bytes, executable) => {
-            let mode = if executable == Executable::Yes { 0o777 } else { 0o666 };
+        Replacement::File(bytes, permissions) => {
+            let mode = match permissions {
+                Permissions::New(Executable::Yes) => 0o777,
+                Permissions::New(Executable::No) => 0o666,
+                Permissions::Kept(_) => 0o600,
+            };
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let mut file = File::from(rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(mode))?);
+            let mut file = File::from(rustix::fs::openat(
+                parent,
+                name,
+                flags,
+                Mode::from_raw_mode(mode),
+            )?);
+            if let Permissions::Kept(bits) = permissions {
+                rustix::fs::fchmod(&file, Mode::from_raw_mode(bits))?;
+            }
             file.write_all(bytes)?;
             file.sync_all()?;
         }
@@ -293,77 +411,14 @@ fn write_temporary(parent: &OwnedFd, name: &str, with: Replacement<'_>) -> std::
 fn failed(relative: &str, error: Errno) -> Error {
     match error {
         Errno::NOENT => Error::new(Kind::Io, "noSuchFile", format!("{relative} does not exist")),
-        Errno::XDEV | Errno::LOOP | Errno::MLINK | Errno::NOTDIR => {
-            Error::new(Kind::Conflict, "refusedPath", format!("the path {relative:?} is refused: a link or a file stands in its way"))
-        }
+        Errno::XDEV | Errno::LOOP | Errno::MLINK | Errno::NOTDIR => Error::new(
+            Kind::Conflict,
+            "refusedPath",
+            format!("the path {relative:?} is refused: a link or a file stands in its way"),
+        ),
         other => Error::io(relative, &other.into()),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn place() -> (tempfile::TempDir, Root) {
-        let place = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(place.path().join("root/sub")).unwrap();
-        std::fs::write(place.path().join("secret"), "outside").unwrap();
-        std::fs::write(place.path().join("root/sub/file"), "inside").unwrap();
-        let root = Root::open(&place.path().join("root")).unwrap();
-        (place, root)
-    }
-
-    #[test]
-    fn a_link_out_of_the_root_is_never_followed() {
-        let (place, root) = place();
-        let link = |target: &str, name: &str| std::os::unix::fs::symlink(target, place.path().join("root").join(name)).unwrap();
-        link("../secret", "relative");
-        link(place.path().join("secret").to_str().unwrap(), "absolute");
-        link("..", "up");
-        for path in ["relative", "absolute", "up/secret"] {
-            assert!(root.read(path, 100).is_err(), "{path}");
-            assert!(root.resolve(path).is_err(), "{path}");
-        }
-        assert!(root.write("up/secret", b"x").is_err());
-        root.write("absolute", b"x").unwrap();
-        assert_eq!(std::fs::read_to_string(place.path().join("secret")).unwrap(), "outside");
-        assert!(!place.path().join("root/absolute").is_symlink());
-    }
-
-    #[test]
-    fn a_link_that_stays_inside_can_be_read() {
-        let (place, root) = place();
-        std::os::unix::fs::symlink("sub/file", place.path().join("root/link")).unwrap();
-        assert_eq!(root.read("link", 100).unwrap(), b"inside");
-        assert!(root.read_exactly("link", 100).is_err());
-    }
-
-    #[test]
-    fn a_pipe_is_refused_at_once() {
-        let (place, root) = place();
-        let pipe = place.path().join("root/pipe");
-        rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-        assert_eq!(root.read("pipe", 100).unwrap_err().code, "notAFile");
-    }
-
-    #[test]
-    fn a_write_keeps_the_executable_bit_and_makes_folders() {
-        use std::os::unix::fs::PermissionsExt;
-        let (place, root) = place();
-        let file = place.path().join("root/sub/file");
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
-        root.write("sub/file", b"new").unwrap();
-        root.write("a/b/c", b"new").unwrap();
-        assert!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o100 != 0);
-        assert_eq!(std::fs::read(place.path().join("root/a/b/c")).unwrap(), b"new");
-        assert_eq!(std::fs::read_dir(place.path().join("root/a/b")).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn step_by_step_opening_refuses_links_too() {
-        let (place, root) = place();
-        std::os::unix::fs::symlink("..", place.path().join("root/up")).unwrap();
-        assert!(root.open_step_by_step("up/secret", OFlags::RDONLY, Links::Inside).is_err());
-        assert!(root.open_step_by_step("sub/file", OFlags::RDONLY, Links::Inside).is_ok());
-    }
-}
+mod tests;

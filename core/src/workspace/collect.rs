@@ -7,11 +7,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::Workspaces;
+use super::bench::Bench;
 use super::beneath::{Root, is_link, is_regular};
 use super::overlay::{Attributes, Content, Executable};
 use super::repository::Repository;
 use super::scan::Refusal;
-use super::slot::{Bench, SLOT_FILE_SYSTEM, Slot};
+use super::slot::{SLOT_FILE_SYSTEM, Slot};
 use super::vault::CommitNote;
 use crate::id::{CommitId, TreeId};
 use crate::{Error, Kind, Result};
@@ -39,15 +40,29 @@ pub struct Collected {
 
 impl Workspaces {
     /// Takes the files of a slot as a commit on `parent`.
-    pub async fn collect(&self, repository: &Repository, slot: &Slot, parent: &CommitId) -> Result<Collected> {
+    pub async fn collect(
+        &self,
+        repository: &Repository,
+        slot: &Slot,
+        parent: &CommitId,
+    ) -> Result<Collected> {
         let vault = self.vault(repository).await?;
         let (parent, parent_text) = vault.visible(parent).await?;
         let begin = vault.read_commit(slot.at.as_str()).await?;
         let settings = repository.file_settings(&self.git).await?;
-        let bench = Bench { git: &self.git, repository, vault: &vault, place: &slot.place, settings };
+        let bench = Bench {
+            git: &self.git,
+            repository,
+            vault: &vault,
+            place: &slot.place,
+            settings,
+        };
         let mut refused = Vec::new();
         if !slot.place.git_file_is_ours() {
-            refused.push(Refusal { path: ".git".to_owned(), reason: "the agent changed it; it was put back".to_owned() });
+            refused.push(Refusal {
+                path: ".git".to_owned(),
+                reason: "the agent changed it; it was put back".to_owned(),
+            });
             slot.place.restore_git_file()?;
         }
 
@@ -78,20 +93,50 @@ impl Workspaces {
         refused.extend(unread);
 
         scratch.take_out(missing.iter().map(Vec::as_slice)).await?;
-        scratch.put(&entries, vault.objects(), SLOT_FILE_SYSTEM, Attributes::Tree(&begin.tree)).await?;
+        scratch
+            .put(
+                &entries,
+                vault.objects(),
+                SLOT_FILE_SYSTEM,
+                Attributes::Tree(&begin.tree),
+            )
+            .await?;
         let tree = scratch.write_tree(vault.objects()).await?;
         refused.sort_by(|a, b| a.path.cmp(&b.path));
         if tree == parent_text.tree {
-            return Ok(Collected { commit: parent, tree, changed: 0, refused });
+            return Ok(Collected {
+                commit: parent,
+                tree,
+                changed: 0,
+                refused,
+            });
         }
         let changed = vault
-            .reading(["diff-tree", "-r", "-z", "--name-only", "--no-renames", parent_text.tree.as_str(), tree.as_str()])
+            .reading([
+                "diff-tree",
+                "-r",
+                "-z",
+                "--name-only",
+                "--no-renames",
+                parent_text.tree.as_str(),
+                tree.as_str(),
+            ])
             .bytes()
             .await?;
-        let note = CommitNote { withheld: withheld.clone(), visible: None };
-        let commit = vault.commit(vault.objects(), &tree, Some(parent.as_str()), "results", &note).await?;
+        let note = CommitNote {
+            withheld: withheld.clone(),
+            visible: None,
+        };
+        let commit = vault
+            .commit(vault.objects(), &tree, Some(parent.as_str()), "results", &note)
+            .await?;
         let changed = memchr::memchr_iter(0, &changed).count();
-        Ok(Collected { commit, tree, changed, refused })
+        Ok(Collected {
+            commit,
+            tree,
+            changed,
+            refused,
+        })
     }
 }
 
@@ -113,12 +158,17 @@ fn read_all(root: &Root, paths: Vec<Vec<u8>>) -> Result<(Entries, Vec<Refusal>)>
             }
             Err(error) => {
                 let path = String::from_utf8_lossy(&path).into_owned();
-                refused.push(Refusal { path, reason: error.message });
+                refused.push(Refusal {
+                    path,
+                    reason: error.message,
+                });
             }
         }
         if total > RESULT_BYTES_MAX {
             let message = format!("the changed files hold more than {RESULT_BYTES_MAX} bytes");
-            return Err(Error::new(Kind::Git, "resultTooLarge", message).hint("add build output to .gitignore"));
+            return Err(
+                Error::new(Kind::Git, "resultTooLarge", message).hint("add build output to .gitignore")
+            );
         }
     }
     Ok((entries, refused))
@@ -129,8 +179,15 @@ fn read_one(root: &Root, path: &str) -> Result<Content> {
     match found {
         Some(found) if is_link(&found) => Ok(Content::Link(root.read_link(path)?)),
         Some(found) if is_regular(&found) => {
-            let executable = if found.st_mode & 0o100 == 0 { Executable::No } else { Executable::Yes };
-            Ok(Content::File { bytes: root.read_exactly(path, FILE_BYTES_MAX)?, executable })
+            let executable = if found.st_mode & 0o100 == 0 {
+                Executable::No
+            } else {
+                Executable::Yes
+            };
+            Ok(Content::File {
+                bytes: root.read_exactly(path, FILE_BYTES_MAX)?,
+                executable,
+            })
         }
         _ => Err(Error::new(Kind::Conflict, "notAFile", "it is no file or link")),
     }

@@ -20,7 +20,9 @@ pub(crate) fn private_dir(path: &Path) -> Result<()> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(|error| Error::io(format!("making {}", path.display()), &error))
+    builder
+        .create(path)
+        .map_err(|error| Error::io(format!("making {}", path.display()), &error))
 }
 
 /// The names in a directory, sorted; empty when there is none.
@@ -30,7 +32,9 @@ pub(crate) fn list(path: &Path) -> Result<Vec<OsString>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::io(format!("listing {}", path.display()), &error)),
     };
-    let mut names: Vec<OsString> = entries.filter_map(|entry| entry.ok().map(|entry| entry.file_name())).collect();
+    let mut names: Vec<OsString> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.file_name()))
+        .collect();
     names.sort();
     Ok(names)
 }
@@ -39,7 +43,14 @@ pub(crate) fn list(path: &Path) -> Result<Vec<OsString>> {
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     match fs::read(path) {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(Error::io(format!("reading {}", path.display()), &error)),
     }
 }
@@ -70,10 +81,14 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Copies an index with its time: git compares file times with it to find racy entries.
 pub(crate) fn copy_index(from: &Path, to: &Path) -> Result<()> {
     let failed = |error: std::io::Error| Error::io(format!("copying {}", from.display()), &error);
-    let modified = fs::metadata(from).and_then(|found| found.modified()).map_err(failed)?;
+    let modified = fs::metadata(from)
+        .and_then(|found| found.modified())
+        .map_err(failed)?;
     let bytes = fs::read(from).map_err(failed)?;
     let mut file = File::create(to).map_err(failed)?;
-    file.write_all(&bytes).and_then(|()| file.set_modified(modified)).map_err(failed)
+    file.write_all(&bytes)
+        .and_then(|()| file.set_modified(modified))
+        .map_err(failed)
 }
 
 /// Opens (and makes) a lock file.
@@ -98,19 +113,21 @@ pub(crate) fn remove_tree(path: &Path) -> Result<u64> {
     }
 }
 
+/// Lets the user into a folder of the user's that somebody closed; false when it is none.
+pub(crate) fn open_up(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
+        && fs::set_permissions(path, fs::Permissions::from_mode(0o700)).is_ok()
+}
+
 fn remove_below(path: &Path, bytes: &mut u64) -> std::io::Result<()> {
     let found = fs::symlink_metadata(path)?;
     if !found.is_dir() {
         *bytes += found.len();
         return fs::remove_file(path);
     }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        if found.permissions().mode() & 0o700 != 0o700 {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
-        }
-    }
+    // one that stays closed makes the listing fail
+    open_up(path);
     for entry in fs::read_dir(path)? {
         remove_below(&entry?.path(), bytes)?;
     }
@@ -119,10 +136,16 @@ fn remove_below(path: &Path, bytes: &mut u64) -> std::io::Result<()> {
 
 /// The size of a tree in bytes; what cannot be read counts nothing.
 pub(crate) fn size_of_tree(path: &Path) -> u64 {
-    let Ok(found) = fs::symlink_metadata(path) else { return 0 };
+    let Ok(found) = fs::symlink_metadata(path) else {
+        return 0;
+    };
     if !found.is_dir() {
         return found.len();
     }
-    fs::read_dir(path).map_or(0, |entries| entries.filter_map(Result::ok).map(|entry| size_of_tree(&entry.path())).sum())
+    fs::read_dir(path).map_or(0, |entries| {
+        entries
+            .filter_map(Result::ok)
+            .map(|entry| size_of_tree(&entry.path()))
+            .sum()
+    })
 }
-

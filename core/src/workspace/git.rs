@@ -125,21 +125,46 @@ impl Git {
             Error::new(Kind::Git, "gitMissing", "there is no `git` on PATH")
                 .hint("install git 2.31 or newer and make sure that it is on PATH")
         })?;
-        let absolute_only = std::env::join_paths(std::env::split_paths(search_path).filter(|entry| entry.is_absolute()))
-            .unwrap_or_default();
-        let shared =
-            Shared { program, version: String::new(), search_path: absolute_only, user, neutral };
-        let probe = Self { shared: Arc::new(shared) };
+        let absolute_only =
+            std::env::join_paths(std::env::split_paths(search_path).filter(|entry| entry.is_absolute()))
+                .unwrap_or_default();
+        let shared = Shared {
+            program,
+            version: String::new(),
+            search_path: absolute_only,
+            user,
+            neutral,
+        };
+        let probe = Self {
+            shared: Arc::new(shared),
+        };
         let printed = probe.call(["version"]).text().await?;
         let version = printed.trim().trim_start_matches("git version ").to_owned();
         if parse_version(&version).is_none_or(|found| found < OLDEST_GIT) {
             let (major, minor) = OLDEST_GIT;
-            return Err(Error::new(Kind::Git, "gitTooOld", format!("git {version} is too old; {major}.{minor} is needed"))
-                .hint(format!("update git to {major}.{minor} or newer")));
+            return Err(Error::new(
+                Kind::Git,
+                "gitTooOld",
+                format!("git {version} is too old; {major}.{minor} is needed"),
+            )
+            .hint(format!("update git to {major}.{minor} or newer")));
         }
-        let Shared { program, search_path, user, neutral, .. } =
-            Arc::try_unwrap(probe.shared).map_err(|_| Error::internal("the git probe is still in use"))?;
-        Ok(Self { shared: Arc::new(Shared { program, version, search_path, user, neutral }) })
+        let Shared {
+            program,
+            search_path,
+            user,
+            neutral,
+            ..
+        } = Arc::try_unwrap(probe.shared).map_err(|_| Error::internal("the git probe is still in use"))?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                program,
+                version,
+                search_path,
+                user,
+                neutral,
+            }),
+        })
     }
 
     /// The absolute path of the program.
@@ -245,13 +270,19 @@ impl Call {
     pub(crate) async fn bytes(self) -> Result<Vec<u8>> {
         let what = self.describe();
         let answer = self.answer().await?;
-        if answer.code == 0 { Ok(answer.stdout) } else { Err(failed(&what, &answer)) }
+        if answer.code == 0 {
+            Ok(answer.stdout)
+        } else {
+            Err(failed(&what, &answer))
+        }
     }
 
     /// Runs, demands success and UTF-8, and removes the last line end.
     pub(crate) async fn text(self) -> Result<String> {
         let bytes = self.bytes().await?;
-        Ok(String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned())
+        Ok(String::from_utf8_lossy(&bytes)
+            .trim_end_matches(['\n', '\r'])
+            .to_owned())
     }
 
     /// Runs to the end; the exit code is the caller's to judge.
@@ -260,8 +291,12 @@ impl Call {
         let limit = self.limit;
         let started = std::time::Instant::now();
         let answer = tokio::time::timeout(limit, self.start()).await.map_err(|_| {
-            Error::new(Kind::Git, "gitTimeout", format!("`{what}` did not end within {} s", limit.as_secs()))
-                .hint("check whether the disk is slow or another git command holds the repository")
+            Error::new(
+                Kind::Git,
+                "gitTimeout",
+                format!("`{what}` did not end within {} s", limit.as_secs()),
+            )
+            .hint("check whether the disk is slow or another git command holds the repository")
         })??;
         tracing::debug!(call = %what, code = answer.code, ms = started.elapsed().as_millis(), "git");
         Ok(answer)
@@ -269,26 +304,46 @@ impl Call {
 
     /// The name of the call for people: `git write-tree`.
     fn describe(&self) -> String {
-        let verb = self.args.iter().find(|word| !word.to_string_lossy().starts_with('-'));
-        format!("git {}", verb.map(|word| word.to_string_lossy()).unwrap_or_default())
+        let verb = self
+            .args
+            .iter()
+            .find(|word| !word.to_string_lossy().starts_with('-'));
+        format!(
+            "git {}",
+            verb.map(|word| word.to_string_lossy()).unwrap_or_default()
+        )
     }
 
     /// Starts git and talks to it. This is the one function to replace when children are started
     /// by `process::Spawner`.
-    #[expect(clippy::disallowed_methods, reason = "the git room starts git; it moves behind process::Spawner")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the git room starts git; it moves behind process::Spawner"
+    )]
     async fn start(self) -> Result<Answer> {
         let shared = &self.git.shared;
         let mut command = tokio::process::Command::new(&shared.program);
-        command.env_clear().env("PATH", &shared.search_path).envs(HARDENED_ENVIRONMENT.iter().copied());
+        command
+            .env_clear()
+            .env("PATH", &shared.search_path)
+            .envs(HARDENED_ENVIRONMENT.iter().copied());
         match self.configuration {
             Configuration::None => {
-                command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
+                command
+                    .env("GIT_CONFIG_NOSYSTEM", "1")
+                    .env("GIT_CONFIG_GLOBAL", "/dev/null");
                 command.env("GIT_ATTR_NOSYSTEM", "1").env("HOME", &shared.neutral);
                 command.env("XDG_CONFIG_HOME", &shared.neutral);
             }
             Configuration::User => {
                 command.envs(shared.user.home.iter().map(|path| ("HOME", path)));
-                command.envs(shared.user.config_home.iter().map(|path| ("XDG_CONFIG_HOME", path)));
+                command.envs(
+                    shared
+                        .user
+                        .config_home
+                        .iter()
+                        .map(|path| ("XDG_CONFIG_HOME", path)),
+                );
             }
         }
         for setting in HARDENED_SETTINGS {
@@ -297,9 +352,15 @@ impl Call {
         for setting in &self.settings {
             command.arg("-c").arg(setting);
         }
-        command.args(&self.args).envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+            .args(&self.args)
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(&shared.neutral).kill_on_drop(true);
-        command.stdin(if self.stdin.is_empty() { Stdio::null() } else { Stdio::piped() });
+        command.stdin(if self.stdin.is_empty() {
+            Stdio::null()
+        } else {
+            Stdio::piped()
+        });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
 
         let what = format!("starting {}", shared.program.display());
@@ -313,21 +374,39 @@ impl Call {
             }
             Ok::<(), Error>(())
         };
-        let ((), out, err) =
-            tokio::try_join!(feed, read_up_to(stdout, OUTPUT_BYTES_MAX), read_up_to(stderr, OUTPUT_BYTES_MAX))?;
-        let status = child.wait().await.map_err(|error| Error::io("waiting for git", &error))?;
+        let ((), out, err) = tokio::try_join!(
+            feed,
+            read_up_to(stdout, OUTPUT_BYTES_MAX),
+            read_up_to(stderr, OUTPUT_BYTES_MAX)
+        )?;
+        let status = child
+            .wait()
+            .await
+            .map_err(|error| Error::io("waiting for git", &error))?;
         let mut stderr = String::from_utf8_lossy(&err).into_owned();
         stderr.truncate(floor_char_boundary(&stderr, ERROR_TEXT_BYTES_MAX));
-        Ok(Answer { code: status.code().unwrap_or(-1), stdout: out, stderr })
+        Ok(Answer {
+            code: status.code().unwrap_or(-1),
+            stdout: out,
+            stderr,
+        })
     }
 }
 
 fn failed(what: &str, answer: &Answer) -> Error {
     let stderr = answer.stderr.trim();
-    let text = if stderr.is_empty() { format!("exit code {}", answer.code) } else { stderr.to_owned() };
+    let text = if stderr.is_empty() {
+        format!("exit code {}", answer.code)
+    } else {
+        stderr.to_owned()
+    };
     let error = Error::new(Kind::Git, "gitFailed", format!("`{what}`: {text}"));
     if text.contains("No space left") {
-        return Error { code: "diskFull".into(), ..error }.hint("free some disk space, then resume");
+        return Error {
+            code: "diskFull".into(),
+            ..error
+        }
+        .hint("free some disk space, then resume");
     }
     error
 }
@@ -336,10 +415,17 @@ async fn read_up_to(pipe: Option<impl AsyncRead + Unpin>, bytes_max: usize) -> R
     let mut bytes = Vec::new();
     if let Some(pipe) = pipe {
         let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
-        pipe.take(limit).read_to_end(&mut bytes).await.map_err(|error| Error::io("reading from git", &error))?;
+        pipe.take(limit)
+            .read_to_end(&mut bytes)
+            .await
+            .map_err(|error| Error::io("reading from git", &error))?;
     }
     if bytes.len() > bytes_max {
-        return Err(Error::new(Kind::Git, "gitOutputTooLarge", format!("git printed more than {bytes_max} bytes")));
+        return Err(Error::new(
+            Kind::Git,
+            "gitOutputTooLarge",
+            format!("git printed more than {bytes_max} bytes"),
+        ));
     }
     Ok(bytes)
 }
@@ -378,41 +464,4 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_of_every_vendor_are_understood() {
-        assert_eq!(parse_version("2.47.3"), Some((2, 47)));
-        assert_eq!(parse_version("2.39.2 (Apple Git-143)"), Some((2, 39)));
-        assert_eq!(parse_version("2.45.1.windows.1"), Some((2, 45)));
-        assert_eq!(parse_version("unknown"), None);
-    }
-
-    #[test]
-    fn a_relative_entry_of_the_search_path_never_gives_the_program() {
-        assert_eq!(find_git(OsStr::new(".:bin:")), None);
-    }
-
-    #[tokio::test]
-    async fn an_old_git_is_refused_with_a_hint() {
-        let place = tempfile::tempdir().unwrap();
-        let program = place.path().join("git");
-        std::fs::write(&program, "#!/bin/sh\necho git version 2.20.1\n").unwrap();
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        }
-        let error = Git::find(place.path().as_os_str(), UserHome::default(), place.path().into()).await.unwrap_err();
-        assert_eq!(error.code, "gitTooOld");
-        assert!(error.first_hint().unwrap().contains("2.31"));
-    }
-
-    #[tokio::test]
-    async fn no_git_at_all_is_said_plainly() {
-        let place = tempfile::tempdir().unwrap();
-        let error = Git::find(place.path().as_os_str(), UserHome::default(), place.path().into()).await.unwrap_err();
-        assert_eq!(error.code, "gitMissing");
-    }
-}
+mod tests;

@@ -70,15 +70,29 @@ pub(crate) fn joined(edits: Vec<Edit>, gap: usize) -> Vec<Edit> {
 }
 
 fn too_large(lines: &[&str]) -> bool {
-    lines.iter().map(|line| line.len()).sum::<usize>() > DIFF_BYTES_MAX || lines.iter().any(|line| line.len() > LINE_BYTES_MAX)
+    lines.iter().map(|line| line.len()).sum::<usize>() > DIFF_BYTES_MAX
+        || lines.iter().any(|line| line.len() > LINE_BYTES_MAX)
 }
 
 fn trimmed(old: &[&str], new: &[&str]) -> Vec<Edit> {
     let shorter = old.len().min(new.len());
     let start = old.iter().zip(new).take_while(|(a, b)| a == b).count();
-    let end = old.iter().rev().zip(new.iter().rev()).take(shorter - start).take_while(|(a, b)| a == b).count();
-    let edit = Edit { old: start..old.len() - end, new: start..new.len() - end };
-    if edit.old.is_empty() && edit.new.is_empty() { Vec::new() } else { vec![edit] }
+    let end = old
+        .iter()
+        .rev()
+        .zip(new.iter().rev())
+        .take(shorter - start)
+        .take_while(|(a, b)| a == b)
+        .count();
+    let edit = Edit {
+        old: start..old.len() - end,
+        new: start..new.len() - end,
+    };
+    if edit.old.is_empty() && edit.new.is_empty() {
+        Vec::new()
+    } else {
+        vec![edit]
+    }
 }
 
 /// How the lines of a text end.
@@ -108,6 +122,16 @@ pub(crate) fn with_line_end(text: &str, end: LineEnd) -> Cow<'_, str> {
     }
 }
 
+/// The line end that a text ends with; empty when there is none.
+pub(crate) fn end_of(text: &str) -> &str {
+    let length = if text.ends_with("\r\n") {
+        2
+    } else {
+        usize::from(text.ends_with('\n'))
+    };
+    text.get(text.len() - length..).unwrap_or_default()
+}
+
 /// A line without its end.
 pub(crate) fn content(line: &str) -> &str {
     let line = line.strip_suffix('\n').unwrap_or(line);
@@ -126,7 +150,10 @@ mod tests {
         assert_eq!(edits(&split(&old), &split(&new)), [Edit { old: 1..3, new: 1..4 }]);
         assert_eq!(edits(&split(&old), &split(&old)), []);
         let doubled = format!("{long}\n{long}\n");
-        assert_eq!(edits(&split(&doubled), &split(&format!("{long}\n"))), [Edit { old: 1..2, new: 1..1 }]);
+        assert_eq!(
+            edits(&split(&doubled), &split(&format!("{long}\n"))),
+            [Edit { old: 1..2, new: 1..1 }]
+        );
     }
 
     #[test]

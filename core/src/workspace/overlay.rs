@@ -7,7 +7,8 @@
 use std::path::Path;
 
 use super::files;
-use super::vault::{Scratch, nul_separated, os_path};
+use super::scratch::Scratch;
+use super::vault::{nul_separated, os_path};
 use crate::id::TreeId;
 use crate::{Error, Result};
 
@@ -59,14 +60,18 @@ impl Scratch {
         for (path, content) in entries {
             lay_out(&tree.join(os_path(path)), content)?;
         }
-        let mut call = self.call(["update-index", "-z", "--add", "--replace", "--stdin"], &tree).objects(objects);
+        let mut call = self
+            .call(["update-index", "-z", "--add", "--replace", "--stdin"], &tree)
+            .objects(objects);
         for setting in settings {
             call = call.setting(*setting);
         }
         if let Attributes::Tree(source) = attributes {
             call = call.env("GIT_ATTR_SOURCE", source.as_str());
         }
-        call.stdin(nul_separated(entries.iter().map(|(path, _)| path.as_slice()))).bytes().await?;
+        call.stdin(nul_separated(entries.iter().map(|(path, _)| path.as_slice())))
+            .bytes()
+            .await?;
         files::remove_tree(&tree)?;
         files::private_dir(&tree)
     }
@@ -77,13 +82,20 @@ impl Scratch {
         if list.is_empty() {
             return Ok(());
         }
-        self.call(["update-index", "-z", "--force-remove", "--stdin"], &self.tree()).stdin(list).bytes().await?;
+        self.call(["update-index", "-z", "--force-remove", "--stdin"], &self.tree())
+            .stdin(list)
+            .bytes()
+            .await?;
         Ok(())
     }
 
     /// Writes the index as a tree into `objects`.
     pub(crate) async fn write_tree(&self, objects: &Path) -> Result<TreeId> {
-        self.call(["write-tree"], &self.tree()).objects(objects).text().await.map(TreeId::new)
+        self.call(["write-tree"], &self.tree())
+            .objects(objects)
+            .text()
+            .await
+            .map(TreeId::new)
     }
 }
 

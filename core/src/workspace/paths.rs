@@ -114,8 +114,12 @@ const EXECUTED_ENDINGS: &[(&str, &str)] = &[
 /// Refuses a path that must never be written: absolute, leaving the tree, or an alias of `.git`.
 pub fn check_path(path: &str) -> Result<()> {
     let refuse = |why: &str| {
-        Err(Error::new(Kind::Conflict, "refusedPath", format!("the path {path:?} is refused: {why}"))
-            .hint("name a file inside the repository, relative to its top folder"))
+        Err(Error::new(
+            Kind::Conflict,
+            "refusedPath",
+            format!("the path {path:?} is refused: {why}"),
+        )
+        .hint("name a file inside the repository, relative to its top folder"))
     };
     if path.is_empty() {
         return refuse("it is empty");
@@ -152,7 +156,11 @@ pub fn check_path(path: &str) -> Result<()> {
 /// Whether a name means `.git` on any file system: by letter case, trailing dots and spaces, the
 /// short name `git~1`, an alternate stream, or characters that some file systems ignore.
 pub fn is_dot_git(name: &str) -> bool {
-    let visible: String = name.chars().filter(|c| !is_ignored_by_hfs(*c)).flat_map(char::to_lowercase).collect();
+    let visible: String = name
+        .chars()
+        .filter(|c| !is_ignored_by_hfs(*c))
+        .flat_map(char::to_lowercase)
+        .collect();
     let without_stream = visible.split(':').next().unwrap_or_default();
     let trimmed = without_stream.trim_end_matches(['.', ' ']);
     trimmed == ".git" || is_short_name(trimmed)
@@ -160,7 +168,8 @@ pub fn is_dot_git(name: &str) -> bool {
 
 /// `git~1` and the like.
 fn is_short_name(name: &str) -> bool {
-    name.strip_prefix("git~").is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+    name.strip_prefix("git~")
+        .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn is_ignored_by_hfs(c: char) -> bool {
@@ -169,42 +178,72 @@ fn is_ignored_by_hfs(c: char) -> bool {
 
 fn has_drive(path: &str) -> bool {
     let mut chars = path.chars();
-    chars.next().is_some_and(|c| c.is_ascii_alphabetic()) && chars.next() == Some(':') && matches!(chars.next(), Some('/' | '\\') | None)
+    chars.next().is_some_and(|c| c.is_ascii_alphabetic())
+        && chars.next() == Some(':')
+        && matches!(chars.next(), Some('/' | '\\') | None)
 }
 
 fn is_device_name(part: &str) -> bool {
-    let stem = part.split('.').next().unwrap_or_default().trim_end().to_ascii_lowercase();
+    let stem = part
+        .split('.')
+        .next()
+        .unwrap_or_default()
+        .trim_end()
+        .to_ascii_lowercase();
     matches!(stem.as_str(), "con" | "prn" | "aux" | "nul")
-        || (stem.len() == 4 && (stem.starts_with("com") || stem.starts_with("lpt")) && stem.ends_with(|c: char| c.is_ascii_digit()))
+        || (stem.len() == 4
+            && (stem.starts_with("com") || stem.starts_with("lpt"))
+            && stem.ends_with(|c: char| c.is_ascii_digit()))
 }
 
 /// What has to happen before a change at this path is applied. `opened` is the opened folder,
 /// relative to the top; empty for the top itself.
 pub fn verdict(path: &str, opened: &str) -> Verdict {
     if let Some(why) = executed_because(path) {
-        return Verdict::Ask { reason: format!("{path}: {why}") };
+        return Verdict::Ask {
+            reason: format!("{path}: {why}"),
+        };
     }
-    let inside = opened.is_empty() || path.strip_prefix(opened).is_some_and(|rest| rest.starts_with('/'));
+    let inside = opened.is_empty()
+        || path
+            .strip_prefix(opened)
+            .is_some_and(|rest| rest.starts_with('/'));
     if !inside {
-        return Verdict::Ask { reason: "outside the opened folder".to_owned() };
+        return Verdict::Ask {
+            reason: "outside the opened folder".to_owned(),
+        };
     }
     if path.chars().any(is_deceptive) {
-        return Verdict::Ask { reason: "its name holds characters that are not shown".to_owned() };
+        return Verdict::Ask {
+            reason: "its name holds characters that are not shown".to_owned(),
+        };
     }
     Verdict::Allow
 }
 
 /// Why what lies at this path is executed without anybody asking, if it is.
 fn executed_because(path: &str) -> Option<&'static str> {
-    let folded: String = path.chars().filter(|c| !is_ignored_by_hfs(*c)).flat_map(char::to_lowercase).collect();
-    let parts: Vec<&str> = folded.split('/').map(|part| part.trim_end_matches(['.', ' '])).collect();
+    let folded: String = path
+        .chars()
+        .filter(|c| !is_ignored_by_hfs(*c))
+        .flat_map(char::to_lowercase)
+        .collect();
+    let parts: Vec<&str> = folded
+        .split('/')
+        .map(|part| part.trim_end_matches(['.', ' ']))
+        .collect();
     let name = parts.last().copied().unwrap_or_default();
     let normal = parts.join("/");
     let by_path = |known: &str| {
-        normal.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        normal
+            .strip_prefix(known)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     let find = |table: &[(&'static str, &'static str)], matches: &dyn Fn(&str) -> bool| {
-        table.iter().find(|(known, _)| matches(known)).map(|(_, why)| *why)
+        table
+            .iter()
+            .find(|(known, _)| matches(known))
+            .map(|(_, why)| *why)
     };
     find(EXECUTED_FOLDERS, &|known| parts.contains(&known))
         .or_else(|| find(EXECUTED_PATHS, &by_path))
@@ -225,9 +264,20 @@ mod tests {
 
     #[test]
     fn every_way_out_of_the_tree_is_refused() {
-        for path in
-            ["/etc/passwd", "../x", "a/../../x", "a//b", "", "./a", "a/./b", "C:/x", "c:\\x", "\\\\host\\x", "a\\..\\..\\b", "a\0b"]
-        {
+        for path in [
+            "/etc/passwd",
+            "../x",
+            "a/../../x",
+            "a//b",
+            "",
+            "./a",
+            "a/./b",
+            "C:/x",
+            "c:\\x",
+            "\\\\host\\x",
+            "a\\..\\..\\b",
+            "a\0b",
+        ] {
             assert_eq!(check_path(path).unwrap_err().code, "refusedPath", "{path:?}");
         }
     }
@@ -235,8 +285,21 @@ mod tests {
     #[test]
     fn every_name_of_the_git_directory_is_refused() {
         for path in [
-            ".git", ".git/config", "sub/.git/hooks/x", ".GIT/config", ".gIt", ".git.", ".git ", ".git. .", "git~1/config", "GIT~1",
-            ".git::$INDEX_ALLOCATION", ".git:x/config", ".g\u{200c}it/config", "\u{feff}.git", "a\\.git\\config",
+            ".git",
+            ".git/config",
+            "sub/.git/hooks/x",
+            ".GIT/config",
+            ".gIt",
+            ".git.",
+            ".git ",
+            ".git. .",
+            "git~1/config",
+            "GIT~1",
+            ".git::$INDEX_ALLOCATION",
+            ".git:x/config",
+            ".g\u{200c}it/config",
+            "\u{feff}.git",
+            "a\\.git\\config",
         ] {
             assert!(check_path(path).is_err(), "{path:?}");
         }
@@ -244,7 +307,18 @@ mod tests {
 
     #[test]
     fn ordinary_names_are_accepted() {
-        for path in ["a", "src/main.rs", ".gitignore", ".github/x.md", "git~x", "a..b", "…/ä ö.txt", "con.txt", "x:y", "digit~1"] {
+        for path in [
+            "a",
+            "src/main.rs",
+            ".gitignore",
+            ".github/x.md",
+            "git~x",
+            "a..b",
+            "…/ä ö.txt",
+            "con.txt",
+            "x:y",
+            "digit~1",
+        ] {
             assert!(check_path(path).is_ok(), "{path:?}");
         }
     }
@@ -252,13 +326,31 @@ mod tests {
     #[test]
     fn what_is_executed_unasked_needs_a_yes_in_any_letter_case_and_also_when_it_is_new() {
         for path in [
-            ".vscode/tasks.json", "web/.VSCode/settings.json", ".cUrSoR/mcp.json", ".mcp.json", "a/.MCP.json", ".github/workflows/ci.yml",
-            ".GitHub/Workflows/x.yml", ".gitattributes", "x/.gitmodules", "Jenkinsfile", "a.code-workspace", ".claude/settings.json",
-            ".envrc", ".husky/pre-commit", ".vscode./tasks.json",
+            ".vscode/tasks.json",
+            "web/.VSCode/settings.json",
+            ".cUrSoR/mcp.json",
+            ".mcp.json",
+            "a/.MCP.json",
+            ".github/workflows/ci.yml",
+            ".GitHub/Workflows/x.yml",
+            ".gitattributes",
+            "x/.gitmodules",
+            "Jenkinsfile",
+            "a.code-workspace",
+            ".claude/settings.json",
+            ".envrc",
+            ".husky/pre-commit",
+            ".vscode./tasks.json",
         ] {
             assert!(matches!(verdict(path, ""), Verdict::Ask { .. }), "{path}");
         }
-        for path in ["src/vscode.rs", ".github/README.md", "Makefile", "package.json", "docs/.gitignore"] {
+        for path in [
+            "src/vscode.rs",
+            ".github/README.md",
+            "Makefile",
+            "package.json",
+            "docs/.gitignore",
+        ] {
             assert_eq!(verdict(path, ""), Verdict::Allow, "{path}");
         }
     }
@@ -267,7 +359,12 @@ mod tests {
     fn a_file_outside_the_opened_folder_needs_a_yes() {
         assert_eq!(verdict("web/app.ts", "web"), Verdict::Allow);
         for path in ["api/x.rs", "webx/app.ts", "web"] {
-            assert_eq!(verdict(path, "web"), Verdict::Ask { reason: "outside the opened folder".into() });
+            assert_eq!(
+                verdict(path, "web"),
+                Verdict::Ask {
+                    reason: "outside the opened folder".into()
+                }
+            );
         }
     }
 }

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Workspaces;
+use super::bench::{Bench, BuildOutput, Cleanliness};
 use super::files;
 use super::repository::Repository;
-use super::slot::{Bench, BuildOutput, Cleanliness, Phase, Slot, SlotNote, SlotPlace, State};
+use super::slot::{Phase, Slot, SlotNote, SlotPlace, State};
 use super::vault::Vault;
 use crate::id::CommitId;
 use crate::{Error, Kind, Result};
@@ -63,32 +64,64 @@ struct Candidate {
 
 impl Workspaces {
     /// A working directory with the files of this commit, without the secret ones.
-    pub async fn acquire(&self, repository: &Repository, at: &CommitId, owner_note: &SlotNote) -> Result<Slot> {
+    pub async fn acquire(
+        &self,
+        repository: &Repository,
+        at: &CommitId,
+        owner_note: &SlotNote,
+    ) -> Result<Slot> {
         let vault = self.vault(repository).await?;
         let (commit, text) = vault.visible(at).await?;
         let Candidate { place, lock, ready } = self.choose(repository, &commit)?;
         let reused = ready.as_ref().and_then(|state| state.build_output.clone());
-        let state =
-            State { phase: Phase::Busy, note: owner_note.clone(), at: commit.clone(), build_output: reused.clone() };
+        let state = State {
+            phase: Phase::Busy,
+            note: owner_note.clone(),
+            at: commit.clone(),
+            build_output: reused.clone(),
+        };
         place.write_state(&state)?;
         let settings = repository.file_settings(&self.git).await?;
-        let bench = Bench { git: &self.git, repository, vault: &vault, place: &place, settings };
+        let bench = Bench {
+            git: &self.git,
+            repository,
+            vault: &vault,
+            place: &place,
+            settings,
+        };
         let warm = match &ready {
             Some(ready) if reused.is_none() || reused == owner_note.trust => {
                 let known = vault.visible(&ready.at).await.is_ok();
-                known && bench.retarget(&commit, &text).await.inspect_err(|error| warn(&place, error)).is_ok()
+                known
+                    && bench
+                        .retarget(&commit, &text)
+                        .await
+                        .inspect_err(|error| warn(&place, error))
+                        .is_ok()
             }
             _ => false,
         };
         if !warm {
             bench.make(&commit, &text).await?;
-            place.write_state(&State { build_output: None, ..state })?;
+            place.write_state(&State {
+                build_output: None,
+                ..state
+            })?;
         }
         let root = place.files();
         let folder = root.join(&repository.folder_path);
         tracing::info!(repository = %repository.id, slot = place.number(), warm, run = %owner_note.run, "slot acquired");
         let (note, number) = (owner_note.clone(), place.number());
-        Ok(Slot { root, folder, number, repository: repository.clone(), at: commit, note, place, _lock: lock })
+        Ok(Slot {
+            root,
+            folder,
+            number,
+            repository: repository.clone(),
+            at: commit,
+            note,
+            place,
+            _lock: lock,
+        })
     }
 
     /// The ready slot at this commit, else any ready one, else a new number.
@@ -104,7 +137,11 @@ impl Workspaces {
             match place.read_state()? {
                 Some(state) if state.phase == Phase::Ready => {
                     let fits = state.at == *commit;
-                    let candidate = Candidate { place, lock, ready: Some(state) };
+                    let candidate = Candidate {
+                        place,
+                        lock,
+                        ready: Some(state),
+                    };
                     if fits {
                         return Ok(candidate);
                     }
@@ -113,13 +150,21 @@ impl Workspaces {
                 // its owner died: the janitor decides
                 Some(_) => {}
                 None => {
-                    empty.get_or_insert(Candidate { place, lock, ready: None });
+                    empty.get_or_insert(Candidate {
+                        place,
+                        lock,
+                        ready: None,
+                    });
                 }
             }
         }
         other.or(empty).ok_or_else(|| {
-            Error::new(Kind::State, "noFreeSlot", format!("all {SLOTS_MAX} working directories of this repository are in use"))
-                .hint("run `clode-ls worktrees clean`, or wait for a run to end")
+            Error::new(
+                Kind::State,
+                "noFreeSlot",
+                format!("all {SLOTS_MAX} working directories of this repository are in use"),
+            )
+            .hint("run `clode-ls worktrees clean`, or wait for a run to end")
         })
     }
 
@@ -128,7 +173,13 @@ impl Workspaces {
         let vault = self.vault(repository).await?;
         let (commit, text) = vault.visible(to).await?;
         let settings = repository.file_settings(&self.git).await?;
-        let bench = Bench { git: &self.git, repository, vault: &vault, place: &slot.place, settings };
+        let bench = Bench {
+            git: &self.git,
+            repository,
+            vault: &vault,
+            place: &slot.place,
+            settings,
+        };
         let cleaned = bench.clean(&text, BuildOutput::Keep).await;
         if matches!(cleaned, Ok(Cleanliness::Clean)) {
             bench.retarget(&commit, &text).await?;
@@ -136,7 +187,12 @@ impl Workspaces {
             bench.make(&commit, &text).await?;
         }
         slot.at = commit.clone();
-        let state = State { phase: Phase::Busy, note: slot.note.clone(), at: commit, build_output: None };
+        let state = State {
+            phase: Phase::Busy,
+            note: slot.note.clone(),
+            at: commit,
+            build_output: None,
+        };
         slot.place.write_state(&state)
     }
 
@@ -158,8 +214,12 @@ impl Workspaces {
     }
 
     async fn try_release(&self, slot: &Slot) -> Result<Cleanliness> {
-        let mut state =
-            State { phase: Phase::Dirty, note: slot.note.clone(), at: slot.at.clone(), build_output: slot.note.trust.clone() };
+        let mut state = State {
+            phase: Phase::Dirty,
+            note: slot.note.clone(),
+            at: slot.at.clone(),
+            build_output: slot.note.trust.clone(),
+        };
         slot.place.write_state(&state)?;
         if !slot.place.git_file_is_ours() {
             return Ok(Cleanliness::Doubtful);
@@ -167,8 +227,18 @@ impl Workspaces {
         let vault = self.vault(&slot.repository).await?;
         let text = vault.read_commit(slot.at.as_str()).await?;
         let settings = slot.repository.file_settings(&self.git).await?;
-        let bench = Bench { git: &self.git, repository: &slot.repository, vault: &vault, place: &slot.place, settings };
-        let output = if slot.note.trust.is_some() { BuildOutput::Keep } else { BuildOutput::Remove };
+        let bench = Bench {
+            git: &self.git,
+            repository: &slot.repository,
+            vault: &vault,
+            place: &slot.place,
+            settings,
+        };
+        let output = if slot.note.trust.is_some() {
+            BuildOutput::Keep
+        } else {
+            BuildOutput::Remove
+        };
         let cleaned = bench.clean(&text, output).await?;
         if cleaned == Cleanliness::Clean {
             state.phase = Phase::Ready;
@@ -185,7 +255,9 @@ impl Workspaces {
             let cache = self.places.cache.join(&repository);
             let mut pooled = 0;
             for number in files::list(&cache.join("records"))? {
-                let Some(number) = number.to_str().and_then(|number| number.parse().ok()) else { continue };
+                let Some(number) = number.to_str().and_then(|number| number.parse().ok()) else {
+                    continue;
+                };
                 let place = SlotPlace::new(&cache, number);
                 let id = format!("{}/{number}", repository.to_string_lossy());
                 let (reason, note) = match place.try_lock()? {
@@ -195,9 +267,10 @@ impl Workspaces {
                             pooled += 1;
                             ("ready for the next agent".to_owned(), Some(state.note))
                         }
-                        Some(state) if state.phase != Phase::Ready && is_alive(&state.note) => {
-                            (format!("belongs to {}, which can go on", state.note.run), Some(state.note))
-                        }
+                        Some(state) if state.phase != Phase::Ready && is_alive(&state.note) => (
+                            format!("belongs to {}, which can go on", state.note.run),
+                            Some(state.note),
+                        ),
                         _ => {
                             swept.removed += u32::from(place.slot().exists());
                             place.discard()?;
@@ -205,7 +278,12 @@ impl Workspaces {
                         }
                     },
                 };
-                swept.kept.push(KeptSlot { id, reason, note, path: place.files() });
+                swept.kept.push(KeptSlot {
+                    id,
+                    reason,
+                    note,
+                    path: place.files(),
+                });
             }
             swept.bytes += self.empty_trash(&cache.join("trash")).await;
         }
@@ -221,8 +299,13 @@ impl Workspaces {
             for repository in files::list(&cache)? {
                 let cache = cache.join(&repository);
                 for number in files::list(&cache.join("records"))? {
-                    let Some(number) = number.to_str().and_then(|number| number.parse().ok()) else { continue };
-                    match SlotPlace::new(&cache, number).read_state()?.map(|state| state.phase) {
+                    let Some(number) = number.to_str().and_then(|number| number.parse().ok()) else {
+                        continue;
+                    };
+                    match SlotPlace::new(&cache, number)
+                        .read_state()?
+                        .map(|state| state.phase)
+                    {
                         Some(Phase::Ready) => usage.pooled += 1,
                         Some(_) => usage.active += 1,
                         None => {}
@@ -232,7 +315,9 @@ impl Workspaces {
             }
             Ok(usage)
         };
-        tokio::task::spawn_blocking(count).await.map_err(|error| Error::internal(error.to_string()))?
+        tokio::task::spawn_blocking(count)
+            .await
+            .map_err(|error| Error::internal(error.to_string()))?
     }
 
     /// Deletes what lies in a trash folder; returns the bytes.
@@ -253,7 +338,13 @@ impl Workspaces {
 
     /// Opens our private repository for one of the user's.
     pub(crate) async fn vault(&self, repository: &Repository) -> Result<Vault> {
-        Vault::open(&self.git, &self.repositories().join(repository.id.as_str()), &self.scratch, repository).await
+        Vault::open(
+            &self.git,
+            &self.repositories().join(repository.id.as_str()),
+            &self.scratch,
+            repository,
+        )
+        .await
     }
 }
 

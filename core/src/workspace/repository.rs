@@ -41,8 +41,23 @@ pub(crate) struct Found {
 
 impl Found {
     pub(crate) fn named(self, id: RepositoryId) -> Repository {
-        let Self { top_level, git_dir, common_dir, folder, folder_path, object_format } = self;
-        Repository { id, top_level, git_dir, common_dir, folder, folder_path, object_format }
+        let Self {
+            top_level,
+            git_dir,
+            common_dir,
+            folder,
+            folder_path,
+            object_format,
+        } = self;
+        Repository {
+            id,
+            top_level,
+            git_dir,
+            common_dir,
+            folder,
+            folder_path,
+            object_format,
+        }
     }
 }
 
@@ -77,7 +92,13 @@ pub(crate) async fn discover(git: &Git, folder: &Path) -> Result<Found> {
         .map_err(|error| Error::io(format!("opening the folder {}", folder.display()), &error))?;
     let answer = git
         .call(["-C".into(), folder.clone().into_os_string()])
-        .args(["rev-parse", "--path-format=absolute", "--show-toplevel", "--absolute-git-dir", "--git-common-dir"])
+        .args([
+            "rev-parse",
+            "--path-format=absolute",
+            "--show-toplevel",
+            "--absolute-git-dir",
+            "--git-common-dir",
+        ])
         .args(["--show-object-format"])
         .with_user_configuration()
         .answer()
@@ -85,14 +106,22 @@ pub(crate) async fn discover(git: &Git, folder: &Path) -> Result<Found> {
     if answer.code != 0 {
         return Err(refusal(&folder, &answer.stderr));
     }
-    let text = String::from_utf8(answer.stdout)
-        .map_err(|_| Error::new(Kind::Git, "unsupportedPath", format!("the path of {} is not UTF-8", folder.display())))?;
+    let text = String::from_utf8(answer.stdout).map_err(|_| {
+        Error::new(
+            Kind::Git,
+            "unsupportedPath",
+            format!("the path of {} is not UTF-8", folder.display()),
+        )
+    })?;
     let lines: Vec<&str> = text.lines().collect();
     let [top_level, git_dir, common_dir, object_format] = lines.as_slice() else {
         return Err(Error::new(
             Kind::Git,
             "unsupportedPath",
-            format!("the path of the repository at {} has a line break in it", folder.display()),
+            format!(
+                "the path of the repository at {} has a line break in it",
+                folder.display()
+            ),
         ));
     };
     let absolute = |path: &str| {
@@ -100,7 +129,11 @@ pub(crate) async fn discover(git: &Git, folder: &Path) -> Result<Found> {
     };
     let top_level = absolute(top_level)?;
     let relative = folder.strip_prefix(&top_level).map_err(|_| {
-        Error::new(Kind::Git, "notARepository", format!("{} is not inside {}", folder.display(), top_level.display()))
+        Error::new(
+            Kind::Git,
+            "notARepository",
+            format!("{} is not inside {}", folder.display(), top_level.display()),
+        )
     })?;
     let folder_path = relative.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/");
     Ok(Found {
@@ -116,14 +149,33 @@ pub(crate) async fn discover(git: &Git, folder: &Path) -> Result<Found> {
 fn refusal(folder: &Path, stderr: &str) -> Error {
     let place = folder.display();
     if stderr.contains("dubious ownership") {
-        return Error::new(Kind::Git, "dubiousOwnership", format!("the repository at {place} belongs to somebody else"))
-            .hint(format!("if you trust it: `git config --global --add safe.directory {place}`"));
+        return Error::new(
+            Kind::Git,
+            "dubiousOwnership",
+            format!("the repository at {place} belongs to somebody else"),
+        )
+        .hint(format!(
+            "if you trust it: `git config --global --add safe.directory {place}`"
+        ));
     }
-    if stderr.contains("not a git repository") || stderr.contains("must be run in a work tree") || stderr.contains("bare") {
-        return Error::new(Kind::Git, "notARepository", format!("{place} is not inside a git repository"))
-            .hint(format!("run `git init` in {place}, or open a folder of a repository"));
+    if stderr.contains("not a git repository")
+        || stderr.contains("must be run in a work tree")
+        || stderr.contains("bare")
+    {
+        return Error::new(
+            Kind::Git,
+            "notARepository",
+            format!("{place} is not inside a git repository"),
+        )
+        .hint(format!(
+            "run `git init` in {place}, or open a folder of a repository"
+        ));
     }
-    Error::new(Kind::Git, "gitFailed", format!("git cannot open the repository at {place}: {}", stderr.trim()))
+    Error::new(
+        Kind::Git,
+        "gitFailed",
+        format!("git cannot open the repository at {place}: {}", stderr.trim()),
+    )
 }
 
 impl Repository {
@@ -139,8 +191,19 @@ impl Repository {
 
     /// The commit that HEAD names, if there is one yet.
     pub(crate) async fn head(&self, git: &Git) -> Result<Option<String>> {
-        let answer =
-            self.reading(git, ["rev-parse", "--verify", "--quiet", "--end-of-options", "HEAD^{commit}"]).answer().await?;
+        let answer = self
+            .reading(
+                git,
+                [
+                    "rev-parse",
+                    "--verify",
+                    "--quiet",
+                    "--end-of-options",
+                    "HEAD^{commit}",
+                ],
+            )
+            .answer()
+            .await?;
         let id = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
         Ok((answer.code == 0 && !id.is_empty()).then_some(id))
     }
@@ -155,7 +218,11 @@ impl Repository {
 
     /// The user's settings that decide how files become blobs.
     pub(crate) async fn file_settings(&self, git: &Git) -> Result<FileSettings> {
-        let printed = self.reading(git, ["config", "-z", "--get-regexp", "^core\\."]).with_user_configuration().answer().await?;
+        let printed = self
+            .reading(git, ["config", "-z", "--get-regexp", "^core\\."])
+            .with_user_configuration()
+            .answer()
+            .await?;
         let mut values = std::collections::BTreeMap::new();
         for entry in String::from_utf8_lossy(&printed.stdout).split('\0') {
             if let Some((key, value)) = entry.split_once('\n') {
@@ -163,14 +230,30 @@ impl Repository {
             }
         }
         let chosen = |keys: &[&str]| -> Vec<String> {
-            keys.iter().filter_map(|key| values.get(*key).map(|value| format!("{key}={value}"))).collect()
+            keys.iter()
+                .filter_map(|key| values.get(*key).map(|value| format!("{key}={value}")))
+                .collect()
         };
         let user = git.user();
-        let config_home = user.config_home.clone().or_else(|| user.home.as_ref().map(|home| home.join(".config")));
+        let config_home = user
+            .config_home
+            .clone()
+            .or_else(|| user.home.as_ref().map(|home| home.join(".config")));
         let outside = |key: &str, default_name: &str, own: &Path| -> Vec<String> {
-            let configured = values.get(key).map(|value| expand_home(value, user.home.as_deref()));
-            let general = configured.or_else(|| config_home.as_ref().map(|home| home.join("git").join(default_name)));
-            general.iter().map(PathBuf::as_path).chain([own]).filter_map(read_rules).collect()
+            let configured = values
+                .get(key)
+                .map(|value| expand_home(value, user.home.as_deref()));
+            let general = configured.or_else(|| {
+                config_home
+                    .as_ref()
+                    .map(|home| home.join("git").join(default_name))
+            });
+            general
+                .iter()
+                .map(PathBuf::as_path)
+                .chain([own])
+                .filter_map(read_rules)
+                .collect()
         };
         let info = self.common_dir.join("info");
         Ok(FileSettings {
@@ -194,5 +277,7 @@ fn read_rules(path: &Path) -> Option<String> {
     if !found.is_file() || found.len() > RULES_BYTES_MAX {
         return None;
     }
-    std::fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    std::fs::read(path)
+        .ok()
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -73,20 +73,28 @@ pub(crate) struct Scan {
 impl Scan {
     /// Tracked paths that are gone.
     pub(crate) fn missing<'a>(&self, tracked: &'a BTreeMap<Vec<u8>, Tracked>) -> Vec<&'a [u8]> {
-        let gone = tracked.iter().filter(|(path, kind)| **kind == Tracked::File && !self.present.contains(*path));
-        gone.map(|(path, _)| path.as_slice()).filter(|path| !self.is_closed(path)).collect()
+        let gone = tracked
+            .iter()
+            .filter(|(path, kind)| **kind == Tracked::File && !self.present.contains(*path));
+        gone.map(|(path, _)| path.as_slice())
+            .filter(|path| !self.is_closed(path))
+            .collect()
     }
 
     /// Whether the path lies where nothing was looked at.
     pub(crate) fn is_closed(&self, path: &[u8]) -> bool {
         self.closed.iter().any(|closed| {
-            path.strip_prefix(closed.as_slice()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+            path.strip_prefix(closed.as_slice())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
         })
     }
 
     fn refuse(&mut self, path: &[u8], reason: &str) {
         self.closed.push(path.to_vec());
-        self.refused.push(Refusal { path: String::from_utf8_lossy(path).into_owned(), reason: reason.to_owned() });
+        self.refused.push(Refusal {
+            path: String::from_utf8_lossy(path).into_owned(),
+            reason: reason.to_owned(),
+        });
     }
 }
 
@@ -102,8 +110,21 @@ pub(crate) fn scan(root: &Root, tracked: &BTreeMap<Vec<u8>, Tracked>, rules: &Ru
             end = at;
         }
     }
-    let general = rules.general.iter().filter_map(|text| matcher(TOP.as_ref(), text)).collect();
-    let mut walk = Walk { tracked, folders, rules, general, frozen: Vec::new(), present: Vec::new(), entries: 0, scan: Scan::default() };
+    let general = rules
+        .general
+        .iter()
+        .filter_map(|text| matcher(TOP.as_ref(), text))
+        .collect();
+    let mut walk = Walk {
+        tracked,
+        folders,
+        rules,
+        general,
+        frozen: Vec::new(),
+        present: Vec::new(),
+        entries: 0,
+        scan: Scan::default(),
+    };
     walk.folder(root.fd(), b"", 0, Inherited::Open)?;
     walk.scan.added.sort();
     Ok(walk.scan)
@@ -141,10 +162,15 @@ impl Walk<'_> {
         names.sort();
         self.entries += names.len();
         if self.entries > ENTRIES_MAX || depth > DEPTH_MAX {
-            let message = format!("the working directory holds more than {ENTRIES_MAX} entries or is too deep");
+            let message =
+                format!("the working directory holds more than {ENTRIES_MAX} entries or is too deep");
             return Err(Error::new(Kind::Git, "tooManyFiles", message).hint("add build output to .gitignore"));
         }
-        if !path.is_empty() && names.iter().any(|name| is_dot_git(&String::from_utf8_lossy(name))) {
+        if !path.is_empty()
+            && names
+                .iter()
+                .any(|name| is_dot_git(&String::from_utf8_lossy(name)))
+        {
             self.scan.refuse(path, "another repository lies inside");
             return Ok(());
         }
@@ -164,19 +190,33 @@ impl Walk<'_> {
         let folder = String::from_utf8_lossy(path).into_owned();
         let base = PathBuf::from(TOP).join(os_path(path));
         let frozen = self.rules.by_folder.get(&folder);
-        let now = if names.iter().any(|name| name == b".gitignore") { read_ignore(fd) } else { None };
-        self.present.push(now.as_ref().and_then(|text| matcher(&base, text)));
+        let now = if names.iter().any(|name| name == b".gitignore") {
+            read_ignore(fd)
+        } else {
+            None
+        };
+        self.present
+            .push(now.as_ref().and_then(|text| matcher(&base, text)));
         self.frozen.push(frozen.and_then(|text| matcher(&base, text)));
     }
 
-    fn entry(&mut self, fd: &OwnedFd, folder: &[u8], name: &[u8], depth: usize, inherited: Inherited) -> Result<()> {
+    fn entry(
+        &mut self,
+        fd: &OwnedFd,
+        folder: &[u8],
+        name: &[u8],
+        depth: usize,
+        inherited: Inherited,
+    ) -> Result<()> {
         let mut path = folder.to_vec();
         if !path.is_empty() {
             path.push(b'/');
         }
         path.extend_from_slice(name);
         let os_name = os_path(name);
-        let Ok(found) = rustix::fs::statat(fd, Path::new(&os_name), AtFlags::SYMLINK_NOFOLLOW) else { return Ok(()) };
+        let Ok(found) = rustix::fs::statat(fd, Path::new(&os_name), AtFlags::SYMLINK_NOFOLLOW) else {
+            return Ok(());
+        };
         let kind = FileType::from_raw_mode(found.st_mode);
         let tracked = self.tracked.get(&path).copied();
         if tracked == Some(Tracked::Submodule) {
@@ -200,8 +240,19 @@ impl Walk<'_> {
                 }
                 let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 match rustix::fs::openat(fd.as_fd(), Path::new(&os_name), flags, Mode::empty()) {
-                    Ok(below) => self.folder(&below, &path, depth + 1, if ignored { Inherited::Ignored } else { Inherited::Open })?,
-                    Err(error) => self.scan.refuse(&path, &format!("the folder cannot be opened: {error}")),
+                    Ok(below) => self.folder(
+                        &below,
+                        &path,
+                        depth + 1,
+                        if ignored {
+                            Inherited::Ignored
+                        } else {
+                            Inherited::Open
+                        },
+                    )?,
+                    Err(error) => self
+                        .scan
+                        .refuse(&path, &format!("the folder cannot be opened: {error}")),
                 }
             }
             FileType::RegularFile | FileType::Symlink => {
@@ -238,7 +289,10 @@ impl Walk<'_> {
         let full = PathBuf::from(TOP).join(os_path(path));
         let decide = |stack: &[Option<Gitignore>]| {
             let stack = self.general.iter().chain(stack.iter().flatten());
-            let decided = stack.rev().map(|rules| rules.matched(&full, folder)).find(|found| !found.is_none());
+            let decided = stack
+                .rev()
+                .map(|rules| rules.matched(&full, folder))
+                .find(|found| !found.is_none());
             matches!(decided, Some(Match::Ignore(_)))
         };
         decide(&self.frozen) || decide(&self.present)
@@ -262,7 +316,10 @@ fn read_ignore(fd: &OwnedFd) -> Option<String> {
         return None;
     }
     let mut bytes = Vec::new();
-    std::fs::File::from(fd).take(IGNORE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    std::fs::File::from(fd)
+        .take(IGNORE_BYTES_MAX)
+        .read_to_end(&mut bytes)
+        .ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -273,7 +330,8 @@ pub(crate) fn ignore_files(tracked: &BTreeMap<Vec<u8>, Tracked>) -> BTreeSet<(St
         .filter_map(|path| std::str::from_utf8(path).ok())
         .filter_map(|path| {
             let folder = path.strip_suffix(".gitignore")?;
-            (folder.is_empty() || folder.ends_with('/')).then(|| (folder.trim_end_matches('/').to_owned(), path.to_owned()))
+            (folder.is_empty() || folder.ends_with('/'))
+                .then(|| (folder.trim_end_matches('/').to_owned(), path.to_owned()))
         })
         .collect()
 }

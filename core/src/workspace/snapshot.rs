@@ -4,18 +4,22 @@
 //! The user's index is copied and the copy is brought up to date, so nothing of the user's is
 //! written. HEAD and index are read again afterwards: a snapshot across a checkout is no snapshot.
 
+mod buffers;
+
 use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use super::git::Git;
-use super::overlay::{Attributes, Content, Executable};
+use super::overlay::{Attributes, Content};
 use super::repository::{FileSettings, Repository};
-use super::vault::{CommitNote, Scratch, Vault, nul_separated, os_path};
-use super::{files, paths, secrets};
+use super::scratch::Scratch;
+use super::vault::{CommitNote, Vault, nul_separated, os_path};
+use super::{files, secrets};
+use buffers::Usable;
+
 use crate::id::{CommitId, TreeId};
 use crate::{Error, Kind, Result};
 
@@ -50,7 +54,12 @@ pub struct Snapshot {
 }
 
 /// Takes the snapshot, three tries.
-pub(crate) async fn take(git: &Git, repository: &Repository, vault: &Vault, buffers: &[Buffer]) -> Result<Snapshot> {
+pub(crate) async fn take(
+    git: &Git,
+    repository: &Repository,
+    vault: &Vault,
+    buffers: &[Buffer],
+) -> Result<Snapshot> {
     let mut last_error = None;
     for attempt in 0..TRIES {
         if attempt > 0 {
@@ -60,7 +69,13 @@ pub(crate) async fn take(git: &Git, repository: &Repository, vault: &Vault, buff
         if before.locked {
             continue;
         }
-        let scan = Scan { git, repository, vault, buffers, head: before.head.clone() };
+        let scan = Scan {
+            git,
+            repository,
+            vault,
+            buffers,
+            head: before.head.clone(),
+        };
         let scanned = scan.run().await;
         if Fingerprint::read(git, repository).await? != before {
             continue;
@@ -71,8 +86,12 @@ pub(crate) async fn take(git: &Git, repository: &Repository, vault: &Vault, buff
         }
     }
     Err(last_error.unwrap_or_else(|| {
-        Error::new(Kind::Git, "repositoryBusy", format!("{} changes while it is read", repository.top_level.display()))
-            .hint("let the running git command end, then try again; `index.lock` of a crashed git can be removed")
+        Error::new(
+            Kind::Git,
+            "repositoryBusy",
+            format!("{} changes while it is read", repository.top_level.display()),
+        )
+        .hint("let the running git command end, then try again; `index.lock` of a crashed git can be removed")
     }))
 }
 
@@ -87,12 +106,23 @@ struct Fingerprint {
 }
 
 /// Files and folders of a git directory that mean an operation in progress.
-const IN_PROGRESS: &[&str] =
-    &["MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD", "rebase-merge", "rebase-apply", "BISECT_LOG"];
+const IN_PROGRESS: &[&str] = &[
+    "MERGE_HEAD",
+    "CHERRY_PICK_HEAD",
+    "REVERT_HEAD",
+    "REBASE_HEAD",
+    "rebase-merge",
+    "rebase-apply",
+    "BISECT_LOG",
+];
 
 impl Fingerprint {
     async fn read(git: &Git, repository: &Repository) -> Result<Self> {
-        let modified = |name: &str| std::fs::metadata(repository.git_dir.join(name)).and_then(|found| found.modified()).ok();
+        let modified = |name: &str| {
+            std::fs::metadata(repository.git_dir.join(name))
+                .and_then(|found| found.modified())
+                .ok()
+        };
         let index = std::fs::metadata(repository.git_dir.join("index"))
             .and_then(|found| Ok((found.len(), found.modified()?)))
             .ok();
@@ -126,33 +156,71 @@ struct Worklist {
 impl Scan<'_> {
     async fn run(&self) -> Result<Snapshot> {
         let settings = self.repository.file_settings(self.git).await?;
-        let scratch = self.vault.scratch(&settings)?;
+        let scratch = Scratch::new(self.vault, &settings)?;
         self.copy_index(&scratch)?;
+        self.look_at_everything(&scratch, &settings).await?;
         let buffers = self.usable_buffers(&scratch, &settings).await?;
         let mut work = self.worklist(&scratch, &settings).await?;
         let (sealed, open): (Vec<_>, Vec<_>) = buffers.into_iter().partition(|buffer| buffer.secret);
-        work.withheld.extend(sealed.iter().map(|buffer| buffer.path.clone()));
+        work.withheld
+            .extend(sealed.iter().map(|buffer| buffer.path.clone()));
 
         scratch.take_out(work.removed.iter().map(Vec::as_slice)).await?;
-        self.add_from_disk(&scratch, &settings, &work.updated, self.vault.objects()).await?;
-        self.add_buffers(&scratch, &settings, open, self.vault.objects()).await?;
+        self.add_from_disk(&scratch, &settings, &work.updated, self.vault.objects())
+            .await?;
+        self.add_buffers(&scratch, &settings, open, self.vault.objects())
+            .await?;
         let tree = scratch.write_tree(self.vault.objects()).await?;
-        let withheld: Vec<String> = work.withheld.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect();
+        let withheld: Vec<String> = work
+            .withheld
+            .iter()
+            .map(|path| String::from_utf8_lossy(path).into_owned())
+            .collect();
         let head = self.head.as_deref();
-        let note = CommitNote { withheld: withheld.clone(), visible: None };
-        let commit = self.vault.commit(self.vault.objects(), &tree, head, "snapshots", &note).await?;
+        let note = CommitNote {
+            withheld: withheld.clone(),
+            visible: None,
+        };
+        let commit = self
+            .vault
+            .commit(self.vault.objects(), &tree, head, "snapshots", &note)
+            .await?;
         let unreadable = work.unreadable;
         if withheld.is_empty() {
-            return Ok(Snapshot { commit, tree, head: self.head.clone(), withheld, unreadable });
+            return Ok(Snapshot {
+                commit,
+                tree,
+                head: self.head.clone(),
+                withheld,
+                unreadable,
+            });
         }
 
-        let on_disk: Vec<Vec<u8>> = work.withheld.into_iter().filter(|path| self.exists(path)).collect();
-        self.add_from_disk(&scratch, &settings, &on_disk, self.vault.sealed()).await?;
-        self.add_buffers(&scratch, &settings, sealed, self.vault.sealed()).await?;
+        let on_disk: Vec<Vec<u8>> = work
+            .withheld
+            .into_iter()
+            .filter(|path| self.exists(path))
+            .collect();
+        self.add_from_disk(&scratch, &settings, &on_disk, self.vault.sealed())
+            .await?;
+        self.add_buffers(&scratch, &settings, sealed, self.vault.sealed())
+            .await?;
         let tree = scratch.write_tree(self.vault.sealed()).await?;
-        let note = CommitNote { withheld: withheld.clone(), visible: Some(commit) };
-        let commit = self.vault.commit(self.vault.sealed(), &tree, head, "sealed", &note).await?;
-        Ok(Snapshot { commit, tree, head: self.head.clone(), withheld, unreadable })
+        let note = CommitNote {
+            withheld: withheld.clone(),
+            visible: Some(commit),
+        };
+        let commit = self
+            .vault
+            .commit(self.vault.sealed(), &tree, head, "sealed", &note)
+            .await?;
+        Ok(Snapshot {
+            commit,
+            tree,
+            head: self.head.clone(),
+            withheld,
+            unreadable,
+        })
     }
 
     fn top(&self) -> &Path {
@@ -171,8 +239,30 @@ impl Scan<'_> {
         }
         for name in files::list(&self.repository.git_dir)? {
             if name.to_string_lossy().starts_with("sharedindex.") {
-                files::copy_index(&self.repository.git_dir.join(&name), &scratch.git_dir().join(&name))?;
+                files::copy_index(
+                    &self.repository.git_dir.join(&name),
+                    &scratch.git_dir().join(&name),
+                )?;
             }
+        }
+        Ok(())
+    }
+
+    /// Takes the marks off files of which the user told git not to look at them: the user sees them.
+    async fn look_at_everything(&self, scratch: &Scratch, settings: &FileSettings) -> Result<()> {
+        let listed = self
+            .on_disk(scratch, settings, &["ls-files", "-z", "-v"])
+            .bytes()
+            .await?;
+        let marked = entries(&listed).filter(|line| line.first().is_some_and(u8::is_ascii_lowercase));
+        let marked = nul_separated(marked.filter_map(|line| line.get(2..)));
+        if !marked.is_empty() {
+            let call = self.on_disk(
+                scratch,
+                settings,
+                &["update-index", "-z", "--no-assume-unchanged", "--stdin"],
+            );
+            call.stdin(marked).bytes().await?;
         }
         Ok(())
     }
@@ -180,9 +270,25 @@ impl Scan<'_> {
     /// What differs between the index and the files.
     async fn worklist(&self, scratch: &Scratch, settings: &FileSettings) -> Result<Worklist> {
         let changed = self
-            .on_disk(scratch, settings, &["diff-files", "-z", "--name-only", "--no-renames", "--ignore-submodules=all"])
+            .on_disk(
+                scratch,
+                settings,
+                &[
+                    "diff-files",
+                    "-z",
+                    "--name-only",
+                    "--no-renames",
+                    "--ignore-submodules=all",
+                ],
+            )
             .bytes();
-        let others = self.on_disk(scratch, settings, &["ls-files", "-z", "--others", "--exclude-standard"]).bytes();
+        let others = self
+            .on_disk(
+                scratch,
+                settings,
+                &["ls-files", "-z", "--others", "--exclude-standard"],
+            )
+            .bytes();
         let (changed, others) = tokio::try_join!(changed, others)?;
         let mut work = Worklist::default();
         for path in entries(&changed) {
@@ -197,7 +303,9 @@ impl Scan<'_> {
     fn sort_changed(&self, work: &mut Worklist, path: &[u8]) {
         let full = self.top().join(os_path(path));
         match std::fs::symlink_metadata(&full) {
-            Ok(found) if found.is_symlink() || (found.is_file() && readable(&full)) => work.updated.push(path.to_vec()),
+            Ok(found) if found.is_symlink() || (found.is_file() && readable(&full)) => {
+                work.updated.push(path.to_vec());
+            }
             Ok(found) if found.is_file() => work.unreadable.push(String::from_utf8_lossy(path).into_owned()),
             _ => work.removed.push(path.to_vec()),
         }
@@ -222,93 +330,57 @@ impl Scan<'_> {
 
     fn on_disk(&self, scratch: &Scratch, settings: &FileSettings, args: &[&str]) -> super::git::Call {
         let call = scratch.call(args.iter().copied(), self.top());
-        settings.file_system.iter().fold(call, |call, setting| call.setting(setting.clone()))
+        settings
+            .file_system
+            .iter()
+            .fold(call, |call, setting| call.setting(setting.clone()))
     }
 
-    async fn add_from_disk(&self, scratch: &Scratch, settings: &FileSettings, list: &[Vec<u8>], objects: &Path) -> Result<()> {
+    async fn add_from_disk(
+        &self,
+        scratch: &Scratch,
+        settings: &FileSettings,
+        list: &[Vec<u8>],
+        objects: &Path,
+    ) -> Result<()> {
         if list.is_empty() {
             return Ok(());
         }
         let list = nul_separated(list.iter().map(Vec::as_slice));
-        self.on_disk(scratch, settings, &["update-index", "-z", "--add", "--remove", "--replace", "--stdin"])
-            .objects(objects)
-            .stdin(list)
-            .bytes()
-            .await?;
+        self.on_disk(
+            scratch,
+            settings,
+            &["update-index", "-z", "--add", "--remove", "--replace", "--stdin"],
+        )
+        .objects(objects)
+        .stdin(list)
+        .bytes()
+        .await?;
         Ok(())
     }
 
-    async fn add_buffers(&self, scratch: &Scratch, settings: &FileSettings, buffers: Vec<Usable>, objects: &Path) -> Result<()> {
+    async fn add_buffers(
+        &self,
+        scratch: &Scratch,
+        settings: &FileSettings,
+        buffers: Vec<Usable>,
+        objects: &Path,
+    ) -> Result<()> {
         let entries: Vec<(Vec<u8>, Content)> = buffers
             .into_iter()
-            .map(|buffer| (buffer.path, Content::File { bytes: buffer.text, executable: buffer.executable }))
+            .map(|buffer| {
+                (
+                    buffer.path,
+                    Content::File {
+                        bytes: buffer.text,
+                        executable: buffer.executable,
+                    },
+                )
+            })
             .collect();
         let settings: Vec<&str> = settings.file_system.iter().map(String::as_str).collect();
         scratch.put(&entries, objects, &settings, Attributes::Index).await
     }
-
-    /// The buffers that belong into a snapshot: inside the tree, of a file that git does not ignore.
-    async fn usable_buffers(&self, scratch: &Scratch, settings: &FileSettings) -> Result<Vec<Usable>> {
-        let mut usable: Vec<Usable> = self.buffers.iter().filter_map(|buffer| self.placed(buffer)).collect();
-        if usable.is_empty() {
-            return Ok(usable);
-        }
-        let tracked = self
-            .on_disk(scratch, settings, &["--literal-pathspecs", "ls-files", "-z", "--"])
-            .args(usable.iter().map(|buffer| OsString::from(os_path(&buffer.path))))
-            .bytes()
-            .await?;
-        let tracked: BTreeSet<&[u8]> = entries(&tracked).collect();
-        let list = nul_separated(usable.iter().map(|buffer| buffer.path.as_slice()));
-        let ignored = self.on_disk(scratch, settings, &["check-ignore", "-z", "--stdin"]).stdin(list).answer().await?;
-        if ignored.code > 1 {
-            return Err(Error::new(Kind::Git, "gitFailed", format!("`git check-ignore`: {}", ignored.stderr.trim())));
-        }
-        let ignored: BTreeSet<&[u8]> = entries(&ignored.stdout).collect();
-        usable.retain(|buffer| !ignored.contains(buffer.path.as_slice()));
-        for buffer in &mut usable {
-            let name = String::from_utf8_lossy(&buffer.path);
-            buffer.secret = !tracked.contains(buffer.path.as_slice())
-                && secrets::looks_secret(&name, || Some(buffer.text.clone()));
-        }
-        Ok(usable)
-    }
-
-    /// Where the text of a buffer would be saved; `None` outside the tree and inside other repositories.
-    fn placed(&self, buffer: &Buffer) -> Option<Usable> {
-        paths::check_path(&buffer.path).ok()?;
-        let full = self.top().join(&buffer.path);
-        let real = real_path(&full)?;
-        let relative = real.strip_prefix(self.top()).ok()?;
-        let mut parents = relative.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty());
-        if parents.any(|parent| self.top().join(parent).join(".git").symlink_metadata().is_ok()) {
-            return None;
-        }
-        let path = relative.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/");
-        paths::check_path(&path).ok()?;
-        let executable = if is_executable(&real) { Executable::Yes } else { Executable::No };
-        Some(Usable { path: path.into_bytes(), text: buffer.text.clone(), executable, secret: false })
-    }
-}
-
-#[derive(Debug)]
-struct Usable {
-    path: Vec<u8>,
-    text: Vec<u8>,
-    executable: Executable,
-    secret: bool,
-}
-
-/// The path without symbolic links; the file itself, and folders of a new file, need not exist.
-fn real_path(path: &Path) -> Option<PathBuf> {
-    if let Ok(real) = std::fs::canonicalize(path) {
-        return Some(real);
-    }
-    if path.symlink_metadata().is_ok() {
-        // a link to nowhere: saving would write who knows where
-        return None;
-    }
-    Some(real_path(path.parent()?)?.join(path.file_name()?))
 }
 
 fn entries(printed: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -323,15 +395,4 @@ fn readable(path: &Path) -> bool {
 #[cfg(not(unix))]
 fn readable(path: &Path) -> bool {
     std::fs::File::open(path).is_ok()
-}
-
-#[cfg(unix)]
-fn is_executable(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o100 != 0)
-}
-
-#[cfg(not(unix))]
-fn is_executable(_path: &Path) -> bool {
-    false
 }

@@ -3,6 +3,7 @@
 //! New objects go here, never into the user's; the user's objects are read as alternates. Secret
 //! files of a snapshot lie *sealed* in an object directory of their own that no slot can read.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -10,21 +11,18 @@ use serde::{Deserialize, Serialize};
 
 use super::files;
 use super::git::{Call, Git};
-use super::repository::{FileSettings, Repository};
-use crate::id::{CommitId, TreeId, random_hex};
+use super::repository::Repository;
+use crate::id::{CommitId, TreeId};
 use crate::{Error, Kind, Result};
-
-/// Bytes of randomness in the name of a scratch directory.
-const SCRATCH_NAME_BYTES: usize = 8;
 
 /// Our bare repository and what lies beside it.
 #[derive(Debug, Clone)]
 pub(crate) struct Vault {
-    git: Git,
+    pub(crate) git: Git,
     git_dir: PathBuf,
     objects: PathBuf,
     sealed: PathBuf,
-    scratch: PathBuf,
+    pub(crate) scratch: PathBuf,
     object_format: String,
 }
 
@@ -58,7 +56,12 @@ pub(crate) struct TreeEntry {
 impl Vault {
     /// Opens the private repository under `root`, and makes it when there is none. `scratch` is a
     /// directory of this process.
-    pub(crate) async fn open(git: &Git, root: &Path, scratch: &Path, repository: &Repository) -> Result<Self> {
+    pub(crate) async fn open(
+        git: &Git,
+        root: &Path,
+        scratch: &Path,
+        repository: &Repository,
+    ) -> Result<Self> {
         let git_dir = root.join("git");
         let vault = Self {
             git: git.clone(),
@@ -71,7 +74,10 @@ impl Vault {
         if !vault.git_dir.join("HEAD").is_file() {
             files::private_dir(&vault.git_dir)?;
             let format = format!("--object-format={}", repository.object_format);
-            git.call(["init", "--quiet", "--bare", "--template=", &format]).git_dir(&vault.git_dir).bytes().await?;
+            git.call(["init", "--quiet", "--bare", "--template=", &format])
+                .git_dir(&vault.git_dir)
+                .bytes()
+                .await?;
         }
         files::private_dir(&vault.scratch)?;
         files::private_dir(&vault.sealed.join("info"))?;
@@ -101,21 +107,6 @@ impl Vault {
         &self.object_format
     }
 
-    /// A git directory of our own for one operation; removed when dropped.
-    pub(crate) fn scratch(&self, settings: &FileSettings) -> Result<Scratch> {
-        let root = self.scratch.join(random_hex(SCRATCH_NAME_BYTES)?);
-        let scratch = Scratch { git: self.git.clone(), settings: settings.clone(), vault: self.clone(), root };
-        files::private_dir(&scratch.git_dir().join("info"))?;
-        files::private_dir(&scratch.git_dir().join("refs"))?;
-        files::private_dir(&scratch.git_dir().join("objects"))?;
-        files::private_dir(&scratch.tree())?;
-        files::write(&scratch.git_dir().join("HEAD"), b"ref: refs/heads/none\n")?;
-        files::write(&scratch.git_dir().join("config"), basic_config(&self.object_format).as_bytes())?;
-        files::write(&scratch.git_dir().join("info/exclude"), settings.excludes.join("\n").as_bytes())?;
-        files::write(&scratch.git_dir().join("info/attributes"), settings.attributes.join("\n").as_bytes())?;
-        Ok(scratch)
-    }
-
     /// Writes a commit and keeps it with a ref `refs/clode/<class>/<commit>`.
     pub(crate) async fn commit(
         &self,
@@ -131,22 +122,83 @@ impl Vault {
         };
         let note = serde_json::to_string(note).map_err(|error| Error::internal(error.to_string()))?;
         let message = format!("clode {class}\n\n{note}\n");
-        let mut call = self.git.call(["commit-tree", tree.as_str(), "-F", "-"]).git_dir(&self.git_dir).objects(objects);
+        let mut call = self
+            .git
+            .call(["commit-tree", tree.as_str(), "-F", "-"])
+            .git_dir(&self.git_dir)
+            .objects(objects);
         if let Some(parent) = parent {
             call = call.args(["-p", parent]);
         }
-        let call = call.env("GIT_AUTHOR_DATE", &date).env("GIT_COMMITTER_DATE", &date);
+        let call = call
+            .env("GIT_AUTHOR_DATE", &date)
+            .env("GIT_COMMITTER_DATE", &date);
         let commit = call.stdin(message.into_bytes()).text().await?;
-        self.reading(["update-ref", &format!("refs/clode/{class}/{commit}"), &commit]).bytes().await?;
+        self.reading(["update-ref", &format!("refs/clode/{class}/{commit}"), &commit])
+            .bytes()
+            .await?;
         Ok(CommitId::new(commit))
+    }
+
+    /// Copies into our own store what a patch needs of the user's objects: all trees of both sides and
+    /// the changed blobs. Afterwards the user may prune or rewrite as they like.
+    pub(crate) async fn keep(&self, commits: &[&CommitId], blobs: &[String]) -> Result<()> {
+        let mut ids: BTreeSet<String> = blobs.iter().cloned().collect();
+        for commit in commits {
+            let (_, text) = self.visible(commit).await?;
+            let printed = self
+                .reading(["ls-tree", "-r", "-t", "-z", text.tree.as_str()])
+                .whole_tree()
+                .bytes()
+                .await?;
+            let lines = printed.split(|byte| *byte == 0);
+            let trees = lines.filter_map(|line| {
+                let head = String::from_utf8_lossy(line.get(..memchr::memchr(b'\t', line)?)?).into_owned();
+                head.split_once(" tree ").map(|(_, id)| id.to_owned())
+            });
+            ids.extend(trees);
+            ids.insert(text.tree.as_str().to_owned());
+        }
+        let list: String = ids.iter().flat_map(|id| [id, "\n"]).collect();
+        let packs = self.objects.join("pack");
+        files::private_dir(&packs)?;
+        let call = self.git.call([
+            "pack-objects".into(),
+            "--quiet".into(),
+            packs.join("pack").into_os_string(),
+        ]);
+        call.git_dir(&self.git_dir)
+            .stdin(list.into_bytes())
+            .whole_tree()
+            .bytes()
+            .await?;
+        Ok(())
+    }
+
+    /// Removes the refs that keep a commit.
+    pub(crate) async fn forget(&self, commit: &CommitId) -> Result<()> {
+        let mut orders = String::new();
+        for class in ["snapshots", "sealed", "results"] {
+            orders.push_str("delete refs/clode/");
+            orders.extend([class, "/", commit.as_str(), "\n"]);
+        }
+        self.reading(["update-ref", "--stdin"])
+            .stdin(orders.into_bytes())
+            .bytes()
+            .await?;
+        Ok(())
     }
 
     /// Reads a commit of ours or of the user's.
     pub(crate) async fn read_commit(&self, id: &str) -> Result<CommitText> {
         let answer = self.reading(["cat-file", "commit", id]).answer().await?;
         if answer.code != 0 {
-            return Err(Error::new(Kind::Git, "commitMissing", format!("commit {id} cannot be read: {}", answer.stderr.trim()))
-                .hint("the base may have been pruned or the repository may have moved; start the task anew"));
+            return Err(Error::new(
+                Kind::Git,
+                "commitMissing",
+                format!("commit {id} cannot be read: {}", answer.stderr.trim()),
+            )
+            .hint("the base may have been pruned or the repository may have moved; start the task anew"));
         }
         let text = String::from_utf8_lossy(&answer.stdout);
         let (head, message) = text.split_once("\n\n").unwrap_or((&text, ""));
@@ -155,8 +207,16 @@ impl Vault {
         let committer = field("committer ").unwrap_or_default();
         let mut words = committer.rsplitn(3, ' ');
         let (zone, time) = (words.next().unwrap_or("+0000"), words.next().unwrap_or("0"));
-        let note = message.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
-        Ok(CommitText { tree: TreeId::new(tree), committed_at: format!("@{time} {zone}"), note })
+        let note = message
+            .lines()
+            .last()
+            .and_then(|line| serde_json::from_str(line).ok())
+            .unwrap_or_default();
+        Ok(CommitText {
+            tree: TreeId::new(tree),
+            committed_at: format!("@{time} {zone}"),
+            note,
+        })
     }
 
     /// The commit as agents may see it: without secret files.
@@ -164,7 +224,10 @@ impl Vault {
         let text = self.read_commit(commit.as_str()).await?;
         match text.note.visible.clone() {
             Some(visible) => {
-                let text = CommitText { note: text.note, ..self.read_commit(visible.as_str()).await? };
+                let text = CommitText {
+                    note: text.note,
+                    ..self.read_commit(visible.as_str()).await?
+                };
                 Ok((visible, text))
             }
             None => Ok((commit.clone(), text)),
@@ -177,30 +240,65 @@ impl Vault {
             return Ok(Vec::new());
         }
         let list = ids.join("\n") + "\n";
-        let sizes = self.reading(["cat-file", "--batch-check"]).stdin(list.clone().into_bytes()).whole_tree().text().await?;
+        let sizes = self
+            .reading(["cat-file", "--batch-check"])
+            .stdin(list.clone().into_bytes())
+            .whole_tree()
+            .text()
+            .await?;
         let fits: Vec<bool> = sizes
             .lines()
-            .map(|line| line.split(' ').nth(2).and_then(|size| size.parse::<usize>().ok()).is_some_and(|size| size <= bytes_max))
+            .map(|line| {
+                line.split(' ')
+                    .nth(2)
+                    .and_then(|size| size.parse::<usize>().ok())
+                    .is_some_and(|size| size <= bytes_max)
+            })
             .collect();
-        let wanted: String = ids.iter().zip(&fits).filter(|(_, fits)| **fits).map(|(id, _)| format!("{id}\n")).collect();
+        let fitting = ids.iter().zip(&fits).filter(|(_, fits)| **fits);
+        let wanted: String = fitting.flat_map(|(id, _)| [id, "\n"]).collect();
         if wanted.is_empty() {
             return Ok(vec![None; ids.len()]);
         }
-        let bytes = self.reading(["cat-file", "--batch"]).stdin(wanted.into_bytes()).whole_tree().bytes().await?;
+        let bytes = self
+            .reading(["cat-file", "--batch"])
+            .stdin(wanted.into_bytes())
+            .whole_tree()
+            .bytes()
+            .await?;
         let mut rest = bytes.as_slice();
-        fits.iter().map(|fits| if *fits { next_blob(&mut rest).map(Some) } else { Ok(None) }).collect()
+        fits.iter()
+            .map(|fits| {
+                if *fits {
+                    next_blob(&mut rest).map(Some)
+                } else {
+                    Ok(None)
+                }
+            })
+            .collect()
     }
 
     /// The entry of a path in a commit.
     pub(crate) async fn entry_at(&self, commit: &str, path: &str) -> Result<Option<TreeEntry>> {
-        let call = self.reading(["--literal-pathspecs", "ls-tree", "-z", "--full-tree", commit, "--", path]);
+        let call = self.reading([
+            "--literal-pathspecs",
+            "ls-tree",
+            "-z",
+            "--full-tree",
+            commit,
+            "--",
+            path,
+        ]);
         let printed = call.bytes().await?;
         let text = String::from_utf8_lossy(&printed);
         Ok(text.split('\0').find_map(|line| {
             let (head, name) = line.split_once('\t')?;
             let mut words = head.split(' ');
             let (mode, kind, object) = (words.next()?, words.next()?, words.next()?);
-            (name == path && kind == "blob").then(|| TreeEntry { mode: mode.to_owned(), object: object.to_owned() })
+            (name == path && kind == "blob").then(|| TreeEntry {
+                mode: mode.to_owned(),
+                object: object.to_owned(),
+            })
         }))
     }
 }
@@ -209,58 +307,21 @@ fn next_blob(rest: &mut &[u8]) -> Result<Vec<u8>> {
     let torn = || Error::internal("git cat-file answered something unexpected");
     let line_end = memchr::memchr(b'\n', rest).ok_or_else(torn)?;
     let (head, body) = rest.split_at(line_end);
-    let size = String::from_utf8_lossy(head).rsplit(' ').next().and_then(|size| size.parse::<usize>().ok()).ok_or_else(torn)?;
+    let size = String::from_utf8_lossy(head)
+        .rsplit(' ')
+        .next()
+        .and_then(|size| size.parse::<usize>().ok())
+        .ok_or_else(torn)?;
     let content = body.get(1..=size).ok_or_else(torn)?.to_vec();
     *rest = body.get(size + 2..).ok_or_else(torn)?;
     Ok(content)
 }
 
-/// A git directory, an index and an empty tree of files for one operation of ours.
-#[derive(Debug)]
-pub(crate) struct Scratch {
-    git: Git,
-    settings: FileSettings,
-    vault: Vault,
-    root: PathBuf,
-}
-
-impl Scratch {
-    /// The git directory.
-    pub(crate) fn git_dir(&self) -> PathBuf {
-        self.root.join("git")
-    }
-
-    /// The index file.
-    pub(crate) fn index(&self) -> PathBuf {
-        self.root.join("index")
-    }
-
-    /// The empty tree of files.
-    pub(crate) fn tree(&self) -> PathBuf {
-        self.root.join("tree")
-    }
-
-    /// A call with the scratch index and git directory, on this tree of files, with the user's way
-    /// of converting line ends.
-    pub(crate) fn call<'a>(&self, args: impl IntoIterator<Item = &'a str>, work_tree: &Path) -> Call {
-        let call = self.git.call(args).git_dir(&self.git_dir()).index(&self.index()).work_tree(work_tree);
-        let call = call.objects(self.vault.objects()).whole_tree();
-        self.settings.conversion.iter().fold(call, |call, setting| call.setting(setting.clone()))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = files::remove_tree(&self.root) {
-            tracing::warn!(%error, "a scratch directory stays");
-        }
-    }
-}
-
 /// The configuration of a git directory of ours.
 pub(crate) fn basic_config(object_format: &str) -> String {
     if object_format == "sha256" {
-        "[core]\n\trepositoryFormatVersion = 1\n\tbare = false\n[extensions]\n\tobjectFormat = sha256\n".to_owned()
+        "[core]\n\trepositoryFormatVersion = 1\n\tbare = false\n[extensions]\n\tobjectFormat = sha256\n"
+            .to_owned()
     } else {
         "[core]\n\trepositoryFormatVersion = 0\n\tbare = false\n".to_owned()
     }

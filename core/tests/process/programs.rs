@@ -4,7 +4,7 @@ use std::io::Read;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::ExitCode;
 
-use clode_core::process::Confinement;
+use clode_core::process::{Confinement, Spawner, harden_self};
 
 use crate::world::{shell, spawner};
 
@@ -53,5 +53,17 @@ pub(crate) fn tell_the_key() -> ExitCode {
         .read_to_string(&mut key)
         .unwrap();
     println!("{key}");
+    ExitCode::SUCCESS
+}
+
+/// What the server does at its start; then its file is replaced by nothing, as an update would.
+pub(crate) fn harden_and_probe(file: &str) -> ExitCode {
+    harden_self();
+    std::fs::remove_file(file).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    println!(
+        "{}",
+        runtime.block_on(Spawner::from_own_executable(Vec::new()).unwrap().probe())
+    );
     ExitCode::SUCCESS
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::encoding::PositionEncoding;
 
 /// What the editor can do.
+#[expect(clippy::struct_excessive_bools, reason = "each is one flag of the protocol")]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ClientCapabilities {
     pub(crate) position_encoding: PositionEncoding,
@@ -32,6 +33,7 @@ pub(crate) struct ClientCapabilities {
 }
 
 /// `workspace.applyEdit` and `workspace.workspaceEdit`.
+#[expect(clippy::struct_excessive_bools, reason = "each is one flag of the protocol")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct EditCapabilities {
     pub(crate) apply: bool,
@@ -46,6 +48,7 @@ pub(crate) struct EditCapabilities {
 }
 
 /// `textDocument.codeAction`.
+#[expect(clippy::struct_excessive_bools, reason = "each is one flag of the protocol")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct CodeActionCapabilities {
     /// `CodeAction` literals; without them only commands may be offered.
@@ -60,6 +63,7 @@ pub(crate) struct CodeActionCapabilities {
 }
 
 /// Refresh requests that the client answers.
+#[expect(clippy::struct_excessive_bools, reason = "each is one flag of the protocol")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct RefreshCapabilities {
     pub(crate) code_lens: bool,
@@ -99,15 +103,18 @@ impl ClientCapabilities {
                 .and_then(Value::as_array)
                 .is_some_and(|items| items.iter().any(|it| it == item))
         };
-        let offered = raw
+        let encodings = raw
             .pointer("/general/positionEncodings")
             .and_then(Value::as_array);
+        let encodings: Vec<&str> = encodings
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let resource = |kind| lists("/workspace/workspaceEdit/resourceOperations", kind);
         let llm_generated = Value::from(1);
         Self {
-            position_encoding: PositionEncoding::choose(
-                offered.into_iter().flatten().filter_map(Value::as_str),
-            ),
+            position_encoding: PositionEncoding::choose(&encodings),
             work_done_progress: is("/window/workDoneProgress"),
             show_document: is("/window/showDocument/support"),
             show_message_request: has("/window/showMessage"),

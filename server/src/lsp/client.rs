@@ -20,7 +20,10 @@ use super::pump::{self, Closed, Drain, Outbox};
 mod calls;
 mod text;
 
-#[expect(unused_imports, reason = "for the commands that show documents")]
+#[cfg_attr(
+    not(test),
+    expect(unused_imports, reason = "the session and the commands come on top")
+)]
 pub(crate) use calls::ShowDocument;
 
 /// How long an editor may take to answer.

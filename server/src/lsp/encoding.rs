@@ -30,10 +30,10 @@ impl PositionEncoding {
     }
 
     /// The cheapest for us among those that a client offers.
-    pub(crate) fn choose<'a>(offered: impl Iterator<Item = &'a str> + Clone) -> Self {
+    pub(crate) fn choose(offered: &[&str]) -> Self {
         [Self::Utf8, Self::Utf32]
             .into_iter()
-            .find(|encoding| offered.clone().any(|name| name == encoding.name()))
+            .find(|encoding| offered.contains(&encoding.name()))
             .unwrap_or_default()
     }
 }

@@ -1,13 +1,13 @@
 //! Frames of the base protocol, read from hostile bytes: a pure codec over [`BufRead`].
 //!
 //! No input ends the stream except its end, or a place where no header follows within
-//! [`Limits::resync_bytes_max`]. Memory grows with what arrived, never with what was announced. How the
+//! [`Limits::resync`]. Memory grows with what arrived, never with what was announced. How the
 //! bytes are split into reads makes no difference.
 
 pub(crate) mod message;
 mod source;
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 
 use source::{Line, Source};
 
@@ -20,22 +20,22 @@ const RESYNC_BYTES_MAX: u64 = 1 << 20;
 /// Longest body that is believed and read away to its end; beyond it the length is taken for a bad header.
 const SKIP_BYTES_MAX: u64 = 1 << 30;
 
-/// The limits of a [`FrameReader`].
+/// The limits of a [`FrameReader`], in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    pub(crate) header_bytes_max: usize,
-    pub(crate) body_bytes_max: u64,
-    pub(crate) resync_bytes_max: u64,
-    pub(crate) skip_bytes_max: u64,
+    pub(crate) header: usize,
+    pub(crate) body: u64,
+    pub(crate) resync: u64,
+    pub(crate) skip: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            header_bytes_max: HEADER_BYTES_MAX,
-            body_bytes_max: BODY_BYTES_MAX,
-            resync_bytes_max: RESYNC_BYTES_MAX,
-            skip_bytes_max: SKIP_BYTES_MAX,
+            header: HEADER_BYTES_MAX,
+            body: BODY_BYTES_MAX,
+            resync: RESYNC_BYTES_MAX,
+            skip: SKIP_BYTES_MAX,
         }
     }
 }
@@ -111,13 +111,11 @@ impl<R: BufRead> FrameReader<R> {
             return Ok(Frame::End(reason));
         }
         match self.read_header()? {
-            Header::Length(announced) if announced > self.limits.body_bytes_max => {
-                Ok(self.too_long(announced))
-            }
+            Header::Length(announced) if announced > self.limits.body => Ok(self.too_long(announced)),
             Header::Length(announced) => self.read_body(announced),
             Header::Bad => {
                 self.state = State::Seek {
-                    bytes_max: self.limits.resync_bytes_max,
+                    bytes_max: self.limits.resync,
                     or: AfterSeek::GiveUp,
                 };
                 Ok(Frame::BadHeader)
@@ -130,9 +128,9 @@ impl<R: BufRead> FrameReader<R> {
     }
 
     fn too_long(&mut self, announced: u64) -> Frame {
-        self.state = if announced > self.limits.skip_bytes_max {
+        self.state = if announced > self.limits.skip {
             State::Seek {
-                bytes_max: self.limits.resync_bytes_max,
+                bytes_max: self.limits.resync,
                 or: AfterSeek::GiveUp,
             }
         } else {
@@ -144,20 +142,25 @@ impl<R: BufRead> FrameReader<R> {
         Frame::TooLong { announced }
     }
 
+    /// Reads a body, as it arrives. A length that was too large swallows the next header: no valid JSON text can hold
+    /// one (a string holds no line end), so the body ends there.
     fn read_body(&mut self, announced: u64) -> io::Result<Frame> {
         let mut body = Vec::new();
-        (&mut self.source).take(announced).read_to_end(&mut body)?;
-        // A length that was too large swallowed the next header, which no valid JSON text can hold (see `Source`).
-        if let Some(start) = source::find_header(&body) {
-            self.source.give_back(body.get(start..).unwrap_or_default());
-            body.truncate(start);
-            return Ok(Frame::Body(body));
+        while (body.len() as u64) < announced {
+            let line = body.len();
+            let left = announced - line as u64;
+            if self.source.take(left).read_until(b'\n', &mut body)? == 0 {
+                self.state = State::Ended(EndOfInput::Truncated);
+                return Ok(Frame::End(EndOfInput::Truncated));
+            }
+            if let Some(start) = source::find_header(body.get(line..).unwrap_or_default()) {
+                self.source
+                    .give_back(body.get(line + start..).unwrap_or_default());
+                body.truncate(line + start);
+                break;
+            }
         }
-        if body.len() as u64 == announced {
-            return Ok(Frame::Body(body));
-        }
-        self.state = State::Ended(EndOfInput::Truncated);
-        Ok(Frame::End(EndOfInput::Truncated))
+        Ok(Frame::Body(body))
     }
 
     /// Reads one header block. What of a bad block may be the start of a good one is given back to the source.
@@ -166,7 +169,7 @@ impl<R: BufRead> FrameReader<R> {
         let mut length = Length::Missing;
         loop {
             let start = block.len();
-            let room = self.limits.header_bytes_max - start;
+            let room = self.limits.header - start;
             match self.source.read_line(&mut block, room)? {
                 Line::End if block.is_empty() => return Ok(Header::End(EndOfInput::Closed)),
                 Line::End => return Ok(Header::End(EndOfInput::Truncated)),

@@ -7,21 +7,16 @@ use super::client::{Client, Outcome};
 /// Longest message or title; editors show it in a status bar.
 const TEXT_CHARS_MAX: usize = 200;
 
-/// Whose token the progress runs under.
-#[derive(Debug, Clone, PartialEq)]
-enum Token {
-    /// The editor gave it with a request; it lives until the answer.
-    Given(Value),
-    /// Made by us, anew for each begin.
-    Made { stem: String, count: u32 },
-}
-
 /// The progress of one piece of work. Its percentage never falls, not even from one begin to the next, and every
-/// report carries both message and percentage: clients drop one without the other.
+/// report carries both message and percentage: clients drop one without the other. Dropped while it runs, it ends.
 #[derive(Debug)]
 pub(crate) struct WorkDone {
     client: Client,
-    token: Token,
+    /// The token of a request; it knows one begin and one end, both before the answer.
+    given: Option<Value>,
+    /// Tokens of our own are this and a number, anew for each begin.
+    stem: String,
+    count: u32,
     title: String,
     percentage: u32,
     running: Option<Value>,
@@ -30,29 +25,22 @@ pub(crate) struct WorkDone {
 impl WorkDone {
     /// A progress under tokens of our own; `stem` is unique among the pieces of work.
     pub(crate) fn new(client: Client, stem: impl Into<String>, title: &str) -> Self {
-        Self::with(
-            client,
-            Token::Made {
-                stem: stem.into(),
-                count: 0,
-            },
-            title,
-        )
-    }
-
-    /// A progress under the `workDoneToken` of a request. It must be ended before the request is answered.
-    pub(crate) fn under(client: Client, token: Value, title: &str) -> Self {
-        Self::with(client, Token::Given(token), title)
-    }
-
-    fn with(client: Client, token: Token, title: &str) -> Self {
+        let (given, stem, title) = (None, stem.into(), short(title));
         Self {
             client,
-            token,
-            title: short(title),
+            given,
+            stem,
+            count: 0,
+            title,
             percentage: 0,
             running: None,
         }
+    }
+
+    /// Takes the `workDoneToken` of a request for the first begin; end it before the request is answered.
+    pub(crate) fn under(mut self, token: Value) -> Self {
+        self.given = Some(token);
+        self
     }
 
     /// The token that runs now; `window/workDoneProgress/cancel` names it.
@@ -98,23 +86,27 @@ impl WorkDone {
     }
 
     async fn obtain_token(&mut self) -> Option<Value> {
-        match &mut self.token {
-            Token::Given(token) => {
-                let token = std::mem::take(token);
-                // A given token knows one begin and one end; what follows needs one of our own, which only a client
-                // that named none gets.
-                (!token.is_null()).then_some(token)
-            }
-            Token::Made { stem, count } => {
-                *count += 1;
-                let token = format!("{stem}-{count}");
-                (self.client.create_progress(&token).await == Outcome::Yes).then(|| token.into())
-            }
+        if let Some(given) = self.given.take() {
+            return Some(given);
         }
+        self.count += 1;
+        let token = format!("{}-{}", self.stem, self.count);
+        (self.client.create_progress(&token).await == Outcome::Yes).then(|| token.into())
     }
 
     fn raise(&mut self, percentage: u32) {
         self.percentage = self.percentage.max(percentage.min(100));
+    }
+}
+
+impl Drop for WorkDone {
+    fn drop(&mut self) {
+        if let Some(token) = self.running.take() {
+            let _ = self
+                .client
+                .outbox()
+                .progress_now(&token, &json!({ "kind": "end" }));
+        }
     }
 }
 
@@ -221,21 +213,31 @@ mod tests {
     #[tokio::test]
     async fn a_given_token_is_used_without_asking_and_only_once() {
         let messages = sent(Value::Null, async |client| {
-            let mut progress = WorkDone::under(client, json!(7), "Clode: tests");
-            progress.begin("start", 0).await;
+            let mut progress = WorkDone::new(client, "pipeline-1", "Clode: tests").under(json!(7));
+            progress.begin("start", 20).await;
             assert_eq!(progress.token(), Some(&json!(7)));
-            progress.end("done").await;
+            progress.end("Waiting: approve plan").await;
             progress.begin("again", 0).await;
+            assert_eq!(progress.token(), Some(&json!("pipeline-1-1")));
         })
         .await;
-        assert_eq!(values(&messages), [r#"begin "start" 0"#, r#"end "done" null"#]);
-        assert!(messages.iter().all(|message| message["method"] == "$/progress"));
+        assert_eq!(
+            values(&messages),
+            [
+                r#"begin "start" 20"#,
+                r#"end "Waiting: approve plan" null"#,
+                r#"begin "again" 20"#,
+                "end null null"
+            ]
+        );
+        assert_eq!(messages[0]["params"]["token"], 7);
+        assert_eq!(messages[2]["method"], "window/workDoneProgress/create");
     }
 
     #[tokio::test]
     async fn messages_are_short_and_without_control_characters() {
         let messages = sent(Value::Null, async |client| {
-            let mut progress = WorkDone::under(client, json!("t"), "a\nb");
+            let mut progress = WorkDone::new(client, "pipeline-1", "a\nb").under(json!("t"));
             progress.begin(&"x".repeat(1000), 250).await;
         })
         .await;

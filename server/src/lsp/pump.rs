@@ -100,21 +100,26 @@ impl Outbox {
 
     /// Sends one `$/progress`. A `report` never waits: it takes the place of an earlier one that has not left.
     pub(crate) async fn progress(&self, token: &Value, value: &Value) -> Result<(), Closed> {
-        let message =
-            json!({ "jsonrpc": "2.0", "method": "$/progress", "params": { "token": token, "value": value } });
+        self.progress_now(token, value)?;
+        if value.get("kind") != Some(&Value::from("report")) {
+            self.room().await;
+        }
+        Ok(())
+    }
+
+    /// The same without waiting for room afterwards: for the rare end that nobody can wait for.
+    pub(crate) fn progress_now(&self, token: &Value, value: &Value) -> Result<(), Closed> {
+        let params = json!({ "token": token, "value": value });
+        let message = json!({ "jsonrpc": "2.0", "method": "$/progress", "params": params });
         let Some(text) = to_text(&message) else {
             return Ok(());
         };
         let token = token.to_string();
-        match value.get("kind").and_then(Value::as_str) {
-            Some("report") => self.shared.push(|queue| queue.push_report(token, text)),
-            kind => {
-                self.shared
-                    .push(|queue| queue.push_progress(token, text, kind == Some("end")))?;
-                self.room().await;
-                Ok(())
-            }
-        }
+        self.shared
+            .push(|queue| match value.get("kind").and_then(Value::as_str) {
+                Some("report") => queue.push_report(token, text),
+                kind => queue.push_progress(&token, text, kind == Some("end")),
+            })
     }
 
     /// Takes nothing more; what is in line still leaves.

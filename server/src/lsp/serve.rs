@@ -74,7 +74,9 @@ pub(crate) async fn serve<S: LanguageServer>(
     let written = streams::write(output, drain, end.clone());
     let mut dispatcher = Dispatcher::new(service, client.clone(), move |process_id| {
         let end = end.clone();
-        parent::watch(process_id, move || drop(end.blocking_send(Ending::ParentDied)));
+        parent::watch(process_id, move || {
+            let _ = end.blocking_send(Ending::ParentDied);
+        });
     });
 
     let ending = loop {

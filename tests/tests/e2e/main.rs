@@ -1,5 +1,3 @@
-//! End-to-end tests: the built binary and real programs, over their outside surfaces only.
+//! End-to-end tests: the real binary, from outside.
 
-mod rig_api;
-mod rig_claude;
-mod rig_fixture;
+mod framing;

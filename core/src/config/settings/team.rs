@@ -158,7 +158,11 @@ impl<'de> Deserialize<'de> for ProgramSettings {
                 f.write_str(EXPECTED)
             }
             fn visit_str<E: DeError>(self, text: &str) -> Result<ProgramSettings, E> {
-                if text.trim().is_empty() { Err(wrong("there is no program", EXPECTED)) } else { Ok(ProgramSettings(vec![text.to_owned()])) }
+                if text.trim().is_empty() {
+                    Err(wrong("there is no program", EXPECTED))
+                } else {
+                    Ok(ProgramSettings(vec![text.to_owned()]))
+                }
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<ProgramSettings, A::Error> {
                 let mut words = Vec::new();

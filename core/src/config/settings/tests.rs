@@ -41,7 +41,8 @@ struct TestMapping {
 
 impl<'de> Deserialize<'de> for TestSettings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const EXPECTED: &str = "a command as text, or a mapping with keys of command, successRegex, timeoutMs";
+        const EXPECTED: &str =
+            "a command as text, or a mapping with keys of command, successRegex, timeoutMs";
         struct TestVisitor;
         impl<'de> Visitor<'de> for TestVisitor {
             type Value = TestSettings;
@@ -53,7 +54,10 @@ impl<'de> Deserialize<'de> for TestSettings {
                 if text.trim().is_empty() {
                     return Err(wrong("there is no command", EXPECTED));
                 }
-                Ok(TestSettings { command: text.to_owned(), ..TestSettings::default() })
+                Ok(TestSettings {
+                    command: text.to_owned(),
+                    ..TestSettings::default()
+                })
             }
             fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<TestSettings, A::Error> {
                 let mapping = TestMapping::deserialize(MapAccessDeserializer::new(access))?;

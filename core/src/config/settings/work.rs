@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::config::amount::ByteSize;
 
 /// How an agent's working directory relates to your repository.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Isolation {
     /// A private repository; your own is never written.
@@ -75,7 +77,9 @@ pub struct TelemetrySettings {
 }
 
 /// Whether agents and commands are confined.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum SandboxMode {
     /// Where the system can; where it cannot, commands ask.
@@ -88,7 +92,9 @@ pub enum SandboxMode {
 }
 
 /// What confined commands reach of the network.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum NetworkSettings {
     /// Nothing.
@@ -115,7 +121,9 @@ pub struct SandboxSettings {
 }
 
 /// Where runs are kept.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum TeamEngine {
     /// In this machine's state directory.

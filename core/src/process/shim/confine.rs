@@ -7,6 +7,7 @@ pub(super) use none::Confinement;
 
 #[cfg(target_os = "linux")]
 mod linux {
+    use std::collections::BTreeSet;
     use std::ffi::OsString;
     use std::path::{Path, PathBuf};
 
@@ -64,7 +65,9 @@ mod linux {
             let path = specification.env.iter().find_map(|(name, value)| {
                 (OsString::from(name.clone()) == "PATH").then(|| OsString::from(value.clone()))
             });
-            let ruleset = ruleset(sandbox, &path.unwrap_or_default())?;
+            let program: PathBuf = OsString::from(specification.program.clone()).into();
+            let tools = toolchain::roots(&program, &path.unwrap_or_default(), &paths(&sandbox.protected));
+            let ruleset = ruleset(sandbox, tools)?;
             let filter = seccomp::filter(sandbox.network)?;
             Ok(Self {
                 landlock_abi: kernel_abi(),
@@ -117,7 +120,7 @@ mod linux {
         )
     }
 
-    fn ruleset(sandbox: &Sandbox, search_path: &OsString) -> Result<RulesetCreated> {
+    fn ruleset(sandbox: &Sandbox, tools: BTreeSet<PathBuf>) -> Result<RulesetCreated> {
         let all = AccessFs::from_all(ABI_WANTED);
         let read = AccessFs::from_read(ABI_WANTED);
         let mut ruleset = Ruleset::default()
@@ -135,9 +138,8 @@ mod linux {
                 .add_rule(NetPort::new(port, AccessNet::ConnectTcp))
                 .map_err(|error| failed(&error))?;
         }
-        let protected: Vec<PathBuf> = paths(&sandbox.protected);
         let mut readable: Vec<PathBuf> = SYSTEM_ROOTS.iter().map(PathBuf::from).collect();
-        readable.extend(toolchain::roots(search_path, &protected));
+        readable.extend(tools);
         readable.extend(paths(&sandbox.readable));
         if sandbox.network == Network::Full {
             readable.extend(std::fs::canonicalize(RESOLVER));

@@ -73,7 +73,7 @@ const SOCKET_KINDS_WITHOUT_STREAM: [i32; 6] = [
 /// (key agents, containers, desktop) or a family that nothing here needs.
 const FAMILIES: [i32; 3] = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 
-/// The filter for this policy.
+/// The filter for this policy; made in the shim, which it also protects.
 pub(super) fn filter(network: Network) -> Result<BpfProgram> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     for number in REFUSED {
@@ -83,6 +83,7 @@ pub(super) fn filter(network: Network) -> Result<BpfProgram> {
     if network != Network::Full {
         refuse_fast_open(&mut rules)?;
     }
+    refuse_signals_to(rustix::process::getpid().as_raw_nonzero().get(), &mut rules)?;
     let architecture = std::env::consts::ARCH
         .try_into()
         .map_err(|error| failed(&error))?;
@@ -165,11 +166,31 @@ fn refuse_fast_open(rules: &mut BTreeMap<i64, Vec<SeccompRule>>) -> Result<()> {
     Ok(())
 }
 
+/// Landlock before ABI 6 does not know signals. Killing the shim would set the rest of the tree free, and
+/// a signal to everybody would end the server.
+fn refuse_signals_to(shim: i32, rules: &mut BTreeMap<i64, Vec<SeccompRule>>) -> Result<()> {
+    const EVERYBODY: i32 = -1;
+    let one = |target| rule(vec![argument(0, SeccompCmpOp::Eq, target)?]);
+    let targets = [one(shim)?, one(-shim)?, one(EVERYBODY)?];
+    for number in [
+        libc::SYS_kill,
+        libc::SYS_tkill,
+        libc::SYS_tgkill,
+        libc::SYS_rt_sigqueueinfo,
+        libc::SYS_rt_tgsigqueueinfo,
+        libc::SYS_pidfd_open,
+    ] {
+        insert(rules, number, &targets);
+    }
+    Ok(())
+}
+
 fn rule(conditions: Vec<SeccompCondition>) -> Result<SeccompRule> {
     SeccompRule::new(conditions).map_err(|error| failed(&error))
 }
 
 fn argument(position: u8, operator: SeccompCmpOp, value: i32) -> Result<SeccompCondition> {
-    let value = u64::try_from(value).map_err(|error| failed(&error))?;
+    // Compared as 32 bits: negative numbers are what the kernel sees of them.
+    let value = u64::from(value.cast_unsigned());
     SeccompCondition::new(position, SeccompCmpArgLen::Dword, operator, value).map_err(|error| failed(&error))
 }

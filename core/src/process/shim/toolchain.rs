@@ -42,8 +42,8 @@ const SYSTEM: [&str; 9] = [
 /// A folder directly beneath `/` is no installation.
 const DEPTH_MIN: usize = 2;
 
-/// Folders to make readable.
-pub(super) fn roots(search_path: &OsStr, protected: &[PathBuf]) -> BTreeSet<PathBuf> {
+/// Folders and files to make readable for this program with this search path.
+pub(super) fn roots(program: &Path, search_path: &OsStr, protected: &[PathBuf]) -> BTreeSet<PathBuf> {
     let protected: Vec<PathBuf> = protected.iter().map(|path| real(path)).collect();
     let mut found = BTreeSet::new();
     for entry in std::env::split_paths(search_path)
@@ -51,25 +51,35 @@ pub(super) fn roots(search_path: &OsStr, protected: &[PathBuf]) -> BTreeSet<Path
         .take(ENTRIES_MAX)
     {
         let entry = real(&entry);
-        if is_system(&entry) {
+        if is_system(&entry) || is_home(&entry) {
             continue;
         }
         found.insert(entry.clone());
         found.extend(installation(&entry));
         for target in link_targets(&entry) {
-            if is_system(&target) || found.iter().any(|root| target.starts_with(root)) {
-                continue;
-            }
-            // A program that is only linked here: its own installation, or at least its folder.
-            let folder = target.parent().unwrap_or(&target);
-            found.extend(installation(folder));
-            if !is_home(folder) {
-                found.insert(folder.to_owned());
-            }
+            add_program(&target, &mut found);
         }
+    }
+    let target = real(program);
+    if !is_system(&target) {
+        // Also where it is alone in somebody's home.
+        found.insert(target.clone());
+        add_program(&target, &mut found);
     }
     found.retain(|root| depth(root) >= DEPTH_MIN && !protected.iter().any(|path| path.starts_with(root)));
     found
+}
+
+/// A program that is only linked from the search path: its own installation, or at least its folder.
+fn add_program(target: &Path, found: &mut BTreeSet<PathBuf>) {
+    let folder = target.parent().unwrap_or(target);
+    if is_system(target) || found.iter().any(|root| folder.starts_with(root)) {
+        return;
+    }
+    found.extend(installation(folder));
+    if !is_home(folder) {
+        found.insert(folder.to_owned());
+    }
 }
 
 /// What belongs to a folder of programs.
@@ -150,7 +160,7 @@ mod tests {
         let home = real(home);
         let path = std::env::join_paths(entries.iter().map(|entry| home.join(entry))).unwrap();
         let protected: Vec<PathBuf> = protected.iter().map(|path| home.join(path)).collect();
-        roots(&path, &protected)
+        roots(Path::new("/bin/sh"), &path, &protected)
             .into_iter()
             .map(|root| root.strip_prefix(&home).unwrap().to_str().unwrap().to_owned())
             .collect()
@@ -211,6 +221,19 @@ mod tests {
     }
 
     #[test]
+    fn the_program_itself_is_readable_wherever_it_lies() {
+        let home = home();
+        let home = real(home.path());
+        std::fs::write(home.join("script"), "").unwrap();
+        let found = roots(&home.join("script"), OsStr::new(""), &[]);
+        assert_eq!(found, BTreeSet::from([home.join("script")]));
+        let tool = home.join(".local/share/tool/versions/1/tool");
+        std::fs::write(&tool, "").unwrap();
+        let found = roots(&tool, home.as_os_str(), &[]);
+        assert_eq!(found, BTreeSet::from([tool.parent().unwrap().to_owned(), tool]));
+    }
+
+    #[test]
     fn nothing_that_contains_a_protected_folder_is_readable() {
         let home = home();
         std::fs::create_dir_all(home.path().join("tools/bin")).unwrap();
@@ -227,6 +250,7 @@ mod tests {
 
     #[test]
     fn the_system_and_relative_entries_add_nothing() {
-        assert!(roots(OsStr::new("/usr/bin:/bin:bin:.:"), &[]).is_empty());
+        let search_path = OsStr::new("/usr/bin:/bin:bin:.:");
+        assert!(roots(Path::new("/usr/bin/env"), search_path, &[]).is_empty());
     }
 }

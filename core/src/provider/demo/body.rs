@@ -13,27 +13,50 @@ pub(super) fn implement(language: &Language, signature: &Signature, line: &str) 
     if matches!(language.name, Name::Shell | Name::Markdown) {
         return None;
     }
-    let name = signature.name.trim_end_matches(['?', '!']).replace('_', "").to_ascii_lowercase();
+    let name = signature
+        .name
+        .trim_end_matches(['?', '!'])
+        .replace('_', "")
+        .to_ascii_lowercase();
     let parameters = &signature.parameters;
-    let names: Vec<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+    let names: Vec<&str> = parameters
+        .iter()
+        .map(|parameter| parameter.name.as_str())
+        .collect();
     let (does, expression) = match (name.as_str(), names.as_slice()) {
         ("add" | "sum", [_, _, ..]) => (format!("Adds {}.", listed(&names)), names.join(" + ")),
-        ("subtract" | "sub" | "difference", [a, b]) => (format!("Subtracts `{b}` from `{a}`."), format!("{a} - {b}")),
-        ("multiply" | "mul" | "product", [_, _, ..]) => (format!("Multiplies {}.", listed(&names)), names.join(" * ")),
+        ("subtract" | "sub" | "difference", [a, b]) => {
+            (format!("Subtracts `{b}` from `{a}`."), format!("{a} - {b}"))
+        }
+        ("multiply" | "mul" | "product", [_, _, ..]) => {
+            (format!("Multiplies {}.", listed(&names)), names.join(" * "))
+        }
         ("square", [n]) => (format!("The square of `{n}`."), format!("{n} * {n}")),
         ("double", [n]) => (format!("Twice `{n}`."), format!("{n} * 2")),
         ("iseven", [n]) => (format!("Whether `{n}` is even."), parity(language.name, n, 0)),
         ("isodd", [n]) => (format!("Whether `{n}` is odd."), parity(language.name, n, 1)),
-        ("max" | "maximum", [a, b]) => (format!("The larger of `{a}` and `{b}`."), extreme(language.name, a, b, Extreme::Larger)),
-        ("min" | "minimum", [a, b]) => (format!("The smaller of `{a}` and `{b}`."), extreme(language.name, a, b, Extreme::Smaller)),
+        ("max" | "maximum", [a, b]) => (
+            format!("The larger of `{a}` and `{b}`."),
+            extreme(language.name, a, b, Extreme::Larger),
+        ),
+        ("min" | "minimum", [a, b]) => (
+            format!("The smaller of `{a}` and `{b}`."),
+            extreme(language.name, a, b, Extreme::Smaller),
+        ),
         ("sum" | "total", [values]) => (format!("The sum of `{values}`."), sum(language.name, values)?),
-        ("greet" | "greeting" | "hello", [who]) => (format!("Greets `{who}`."), greeting(language.name, who)?),
-        ("reverse" | "reversed", [text]) => {
-            (format!("`{text}` in reverse order."), reverse(language.name, parameters.first()?, line)?)
+        ("greet" | "greeting" | "hello", [who]) => {
+            (format!("Greets `{who}`."), greeting(language.name, who)?)
         }
+        ("reverse" | "reversed", [text]) => (
+            format!("`{text}` in reverse order."),
+            reverse(language.name, parameters.first()?, line)?,
+        ),
         _ => return None,
     };
-    Some(Implementation { does, lines: vec![returned(language.name, &expression)] })
+    Some(Implementation {
+        does,
+        lines: vec![returned(language.name, &expression)],
+    })
 }
 
 fn listed(names: &[&str]) -> String {
@@ -49,7 +72,12 @@ fn listed(names: &[&str]) -> String {
 
 /// Names for a sentence.
 pub(super) fn names_of(parameters: &[Parameter]) -> String {
-    listed(&parameters.iter().map(|parameter| parameter.name.as_str()).collect::<Vec<_>>())
+    listed(
+        &parameters
+            .iter()
+            .map(|parameter| parameter.name.as_str())
+            .collect::<Vec<_>>(),
+    )
 }
 
 fn returned(language: Name, expression: &str) -> String {
@@ -96,7 +124,9 @@ fn sum(language: Name, values: &str) -> Option<String> {
     match language {
         Name::Rust => Some(format!("{values}.iter().sum()")),
         Name::Python => Some(format!("sum({values})")),
-        Name::JavaScript | Name::TypeScript => Some(format!("{values}.reduce((total, value) => total + value, 0)")),
+        Name::JavaScript | Name::TypeScript => {
+            Some(format!("{values}.reduce((total, value) => total + value, 0)"))
+        }
         Name::Ruby => Some(format!("{values}.sum")),
         _ => None,
     }
@@ -116,16 +146,22 @@ fn greeting(language: Name, who: &str) -> Option<String> {
 
 fn reverse(language: Name, parameter: &Parameter, line: &str) -> Option<String> {
     let text = &parameter.name;
-    let is_list = parameter.written.contains('[') || parameter.written.contains("Array<") || parameter.written.contains("Vec<");
+    let is_list = parameter.written.contains('[')
+        || parameter.written.contains("Array<")
+        || parameter.written.contains("Vec<");
     match language {
-        Name::Rust if is_list && line.contains("Vec<") => Some(format!("{text}.iter().rev().cloned().collect()")),
+        Name::Rust if is_list && line.contains("Vec<") => {
+            Some(format!("{text}.iter().rev().cloned().collect()"))
+        }
         Name::Rust if parameter.written.contains("str") || parameter.written.contains("String") => {
             Some(format!("{text}.chars().rev().collect()"))
         }
         Name::Python => Some(format!("{text}[::-1]")),
         Name::JavaScript | Name::TypeScript if is_list => Some(format!("[...{text}].reverse()")),
         Name::JavaScript | Name::TypeScript => Some(format!("[...{text}].reverse().join(\"\")")),
-        Name::Java if parameter.written.contains("String") => Some(format!("new StringBuilder({text}).reverse().toString()")),
+        Name::Java if parameter.written.contains("String") => {
+            Some(format!("new StringBuilder({text}).reverse().toString()"))
+        }
         Name::Ruby => Some(format!("{text}.reverse")),
         Name::Lua => Some(format!("string.reverse({text})")),
         _ => None,

@@ -33,18 +33,27 @@ pub(super) struct Briefing {
     pub(super) text: String,
 }
 
-static FILE_TAG: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r#"^\s*<file\s[^>]*?path="([^"]+)"[^>]*>\s*$"#).ok());
-static PATH: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[A-Za-z0-9_.@+/-]*[A-Za-z0-9_]\.[A-Za-z0-9]{1,6}\b").ok());
+static FILE_TAG: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r#"^\s*<file\s[^>]*?path="([^"]+)"[^>]*>\s*$"#).ok());
+static PATH: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"[A-Za-z0-9_.@+/-]*[A-Za-z0-9_]\.[A-Za-z0-9]{1,6}\b").ok());
 static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\d+").ok());
 
 impl Briefing {
     pub(super) fn read(request: &Request) -> Self {
-        let texts = request.messages.iter().filter(|message| message.role == Role::User).flat_map(|message| &message.content);
+        let texts = request
+            .messages
+            .iter()
+            .filter(|message| message.role == Role::User)
+            .flat_map(|message| &message.content);
         let texts = texts.filter_map(|content| match content {
             Content::Text(text) => Some(text.as_str()),
             _ => None,
         });
-        let mut briefing = Self { text: texts.collect::<Vec<_>>().join("\n"), ..Self::default() };
+        let mut briefing = Self {
+            text: texts.collect::<Vec<_>>().join("\n"),
+            ..Self::default()
+        };
         let text = std::mem::take(&mut briefing.text);
         briefing.read_lines(&text);
         briefing.text = text;
@@ -53,12 +62,17 @@ impl Briefing {
 
     /// Names that the task mentions, to prefer what it is about.
     pub(super) fn mentions(&self, name: &str) -> bool {
-        self.title.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)
+        self.title
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .any(|word| word == name)
     }
 
     /// The text of this file as the agent showed it.
     pub(super) fn content_of(&self, path: &str) -> Option<&str> {
-        self.files.iter().find(|(known, _)| known == path).map(|(_, text)| text.as_str())
+        self.files
+            .iter()
+            .find(|(known, _)| known == path)
+            .map(|(_, text)| text.as_str())
     }
 
     fn read_lines(&mut self, text: &str) {
@@ -96,7 +110,11 @@ impl Briefing {
                 continue;
             }
             self.read_diff(&[line]);
-            previous_path = if line.trim().is_empty() { previous_path } else { first_path(line) };
+            previous_path = if line.trim().is_empty() {
+                previous_path
+            } else {
+                first_path(line)
+            };
             self.read_line(line, &mut label);
         }
     }
@@ -114,7 +132,9 @@ impl Briefing {
         }
         let is_heading = trimmed.starts_with('#');
         let is_bullet = trimmed.starts_with("- ") || trimmed.starts_with("* ");
-        let plain = trimmed.trim_start_matches(['#', '-', '*', '>', ' ']).replace("**", "");
+        let plain = trimmed
+            .trim_start_matches(['#', '-', '*', '>', ' '])
+            .replace("**", "");
         if let Some((name, value)) = plain.split_once(':')
             && name.len() <= 24
             && is_label(&name.trim().to_ascii_lowercase())
@@ -137,7 +157,11 @@ impl Briefing {
         if self.title.is_empty() {
             plain.trim().clone_into(&mut self.title);
         }
-        let first_word = plain.split_whitespace().next().unwrap_or_default().trim_matches('`');
+        let first_word = plain
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .trim_matches('`');
         if first_path(first_word).as_deref() == Some(first_word) && self.listed.len() < FILES_MAX {
             push_new(&mut self.listed, first_word.to_owned());
         }
@@ -152,7 +176,10 @@ impl Briefing {
             "origin" | "place" | "location" => {
                 if let Some(path) = first_path(value) {
                     let after = value.split_once(path.as_str()).map_or("", |(_, after)| after);
-                    let line = NUMBER.as_ref().and_then(|number| number.find(after)).and_then(|found| found.as_str().parse().ok());
+                    let line = NUMBER
+                        .as_ref()
+                        .and_then(|number| number.find(after))
+                        .and_then(|found| found.as_str().parse().ok());
                     self.origin = Some((path, line));
                 }
             }
@@ -163,8 +190,14 @@ impl Briefing {
                     push_new(&mut self.tests, command.to_owned());
                 }
             }
-            "files" | "repository files" => value.split(',').filter_map(first_path).for_each(|path| push_new(&mut self.listed, path)),
-            _ => value.split(',').filter_map(first_path).for_each(|path| push_new(&mut self.targets, path)),
+            "files" | "repository files" => value
+                .split(',')
+                .filter_map(first_path)
+                .for_each(|path| push_new(&mut self.listed, path)),
+            _ => value
+                .split(',')
+                .filter_map(first_path)
+                .for_each(|path| push_new(&mut self.targets, path)),
         }
     }
 
@@ -178,8 +211,24 @@ impl Briefing {
 
 fn is_label(label: &str) -> bool {
     const LABELS: &[&str] = &[
-        "title", "task", "objective", "origin", "place", "location", "test", "tests", "test command", "test commands", "files",
-        "repository files", "touches", "target", "targets", "target files", "targetfiles", "target file",
+        "title",
+        "task",
+        "objective",
+        "origin",
+        "place",
+        "location",
+        "test",
+        "tests",
+        "test command",
+        "test commands",
+        "files",
+        "repository files",
+        "touches",
+        "target",
+        "targets",
+        "target files",
+        "targetfiles",
+        "target file",
     ];
     LABELS.contains(&label)
 }
@@ -198,12 +247,19 @@ fn capture(regex: &LazyLock<Option<Regex>>, line: &str) -> Option<String> {
 pub(super) fn first_path(text: &str) -> Option<String> {
     let found = PATH.as_ref()?.find_iter(text).map(|found| found.as_str());
     let usable = |path: &&str| Language::of(path).is_some() && !path.starts_with('/') && !path.contains("..");
-    found.filter(usable).map(|path| path.trim_start_matches("./").to_owned()).next()
+    found
+        .filter(usable)
+        .map(|path| path.trim_start_matches("./").to_owned())
+        .next()
 }
 
 /// The text without the numbers that tools put before each line (`   12\t`); all lines or none.
 fn unnumbered(lines: &[&str]) -> String {
-    match lines.iter().map(|line| without_number(line)).collect::<Option<Vec<_>>>() {
+    match lines
+        .iter()
+        .map(|line| without_number(line))
+        .collect::<Option<Vec<_>>>()
+    {
         Some(bare) if !bare.is_empty() => bare.join("\n"),
         _ => lines.join("\n"),
     }

@@ -13,11 +13,25 @@ impl Change {
     pub(super) fn replacement(&self, text: &str) -> Option<(String, String)> {
         let all: Vec<&str> = text.split('\n').collect();
         let is_crlf = text.contains("\r\n");
-        let new: Vec<String> = self.lines.iter().map(|line| if is_crlf { format!("{line}\r") } else { line.clone() }).collect();
+        let new: Vec<String> = self
+            .lines
+            .iter()
+            .map(|line| {
+                if is_crlf {
+                    format!("{line}\r")
+                } else {
+                    line.clone()
+                }
+            })
+            .collect();
         let (mut start, mut end) = (self.start, self.end);
         loop {
             let old = all.get(start..end)?.join("\n");
-            let count = if old.is_empty() { usize::MAX } else { text.match_indices(&old).count() };
+            let count = if old.is_empty() {
+                usize::MAX
+            } else {
+                text.match_indices(&old).count()
+            };
             if count == 1 {
                 let before = all.get(start..self.start)?.iter().map(|line| (*line).to_owned());
                 let after = all.get(self.end..end)?.iter().map(|line| (*line).to_owned());

@@ -97,8 +97,20 @@ struct Patterns {
 }
 
 static PATTERNS: LazyLock<Vec<Patterns>> = LazyLock::new(|| {
-    let compile = |text: &str| if text.is_empty() { None } else { Regex::new(text).ok() };
-    LANGUAGES.iter().map(|language| Patterns { function: compile(language.function), item: compile(language.item) }).collect()
+    let compile = |text: &str| {
+        if text.is_empty() {
+            None
+        } else {
+            Regex::new(text).ok()
+        }
+    };
+    LANGUAGES
+        .iter()
+        .map(|language| Patterns {
+            function: compile(language.function),
+            item: compile(language.item),
+        })
+        .collect()
 });
 
 /// The line that begins a function.
@@ -119,7 +131,9 @@ impl Language {
     /// By the extension of this path.
     pub(super) fn of(path: &str) -> Option<&'static Self> {
         let (_, extension) = path.rsplit_once('.')?;
-        LANGUAGES.iter().find(|language| language.extensions.contains(&extension))
+        LANGUAGES
+            .iter()
+            .find(|language| language.extensions.contains(&extension))
     }
 
     fn patterns(&self) -> Option<&'static Patterns> {
@@ -129,32 +143,60 @@ impl Language {
 
     /// The function that begins on this line.
     pub(super) fn signature(&self, line: &str) -> Option<Signature> {
-        const NOT_FUNCTIONS: &[&str] = &["if", "for", "while", "switch", "catch", "return", "sizeof", "else"];
+        const NOT_FUNCTIONS: &[&str] = &[
+            "if", "for", "while", "switch", "catch", "return", "sizeof", "else",
+        ];
         let captures = self.patterns()?.function.as_ref()?.captures(line)?;
         let name = captures.get(1).or_else(|| captures.get(3))?.as_str().to_owned();
         if NOT_FUNCTIONS.contains(&name.as_str()) || line.trim_start().starts_with("return ") {
             return None;
         }
-        let written = captures.get(2).or_else(|| captures.get(4)).map_or("", |found| found.as_str());
-        let parameters = written.split(',').filter_map(|part| self.parameter(part)).collect();
+        let written = captures
+            .get(2)
+            .or_else(|| captures.get(4))
+            .map_or("", |found| found.as_str());
+        let parameters = written
+            .split(',')
+            .filter_map(|part| self.parameter(part))
+            .collect();
         Some(Signature { name, parameters })
     }
 
     /// The name of another thing that may be documented and begins on this line.
     pub(super) fn item(&self, line: &str) -> Option<String> {
-        Some(self.patterns()?.item.as_ref()?.captures(line)?.get(1)?.as_str().to_owned())
+        Some(
+            self.patterns()?
+                .item
+                .as_ref()?
+                .captures(line)?
+                .get(1)?
+                .as_str()
+                .to_owned(),
+        )
     }
 
     fn parameter(&self, written: &str) -> Option<Parameter> {
         let written = written.trim();
         let name = match self.name {
-            Name::Java | Name::C => written.rsplit(|c: char| !c.is_alphanumeric() && c != '_').next()?,
+            Name::Java | Name::C => written
+                .rsplit(|c: char| !c.is_alphanumeric() && c != '_')
+                .next()?,
             Name::Go => written.split_whitespace().next()?,
-            _ => written.split([':', '=', '?']).next()?.trim().trim_start_matches("mut "),
+            _ => written
+                .split([':', '=', '?'])
+                .next()?
+                .trim()
+                .trim_start_matches("mut "),
         };
-        let is_receiver = matches!(name.trim_start_matches(['&', '*']), "self" | "mut self" | "cls" | "void" | "");
+        let is_receiver = matches!(
+            name.trim_start_matches(['&', '*']),
+            "self" | "mut self" | "cls" | "void" | ""
+        );
         let is_plain = name.chars().all(|c| c.is_alphanumeric() || c == '_');
-        (!is_receiver && is_plain).then(|| Parameter { name: name.to_owned(), written: written.to_owned() })
+        (!is_receiver && is_plain).then(|| Parameter {
+            name: name.to_owned(),
+            written: written.to_owned(),
+        })
     }
 
     /// Whether others may use what begins on this line.

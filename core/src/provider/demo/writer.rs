@@ -6,18 +6,26 @@ use regex::Regex;
 use serde_json::json;
 
 use super::briefing::Briefing;
-use super::language::Language;
+use super::language::{Language, Name};
 use super::spot::{self, Spot, What};
 use super::{Turn, developer};
 use crate::provider::message::Request;
 
-const HONEST: &str = "This was written by the demo provider of clode-ls, which follows fixed rules and is no model.";
+const HONEST: &str =
+    "This was written by the demo provider of clode-ls, which follows fixed rules and is no model.";
 
 /// The brief of the Task Master.
 pub(super) fn brief(briefing: &Briefing) -> String {
     let title = title(briefing);
-    let place = target(briefing).map_or_else(|| "no particular file".to_owned(), |(path, _)| format!("`{path}`"));
-    let tests = if briefing.tests.is_empty() { "No test command was named.".to_owned() } else { format!("Proof: `{}`.", briefing.tests.join("`, `")) };
+    let place = target(briefing).map_or_else(
+        || "no particular file".to_owned(),
+        |(path, _)| format!("`{path}`"),
+    );
+    let tests = if briefing.tests.is_empty() {
+        "No test command was named.".to_owned()
+    } else {
+        format!("Proof: `{}`.", briefing.tests.join("`, `"))
+    };
     format!("{title}\n\nOne small change in {place}. {tests}\n\n{HONEST}")
 }
 
@@ -26,31 +34,49 @@ pub(super) fn plan(briefing: &Briefing) -> String {
     let found = target(briefing);
     let (touches, step, goal) = match &found {
         Some((path, Some(spot))) => {
-            let goal = format!("{} in `{path}` (line {}), with the smallest change that does it.", spot.title, spot.line + 1);
+            let goal = format!(
+                "{} in `{path}` (line {}), with the smallest change that does it.",
+                spot.title,
+                spot.line + 1
+            );
             (path.clone(), spot.title.clone(), goal)
         }
         Some((path, None)) => {
-            let goal = format!("Look at `{path}` and settle the first TODO there, or document the first public item that has no documentation.");
+            let goal = format!(
+                "Settle in `{path}` what a fixed rule can settle (a TODO, an empty function, a missing description), else leave a note about the task there."
+            );
             (path.clone(), format!("Settle what is open in {path}"), goal)
         }
-        None => (String::new(), "Look for open work".to_owned(), "Find a TODO, or a public item without documentation, and settle it.".to_owned()),
+        None => (
+            String::new(),
+            "Look for open work".to_owned(),
+            "Find a TODO, or a public item without documentation, and settle it.".to_owned(),
+        ),
     };
-    let tests_list = briefing.tests.join(", ");
-    let mut plan = format!("# Plan: {}\n\n## Goal\n{goal} {HONEST}\n\n## Steps\n### step-1: {step}\n- agent: developer\n", title(briefing));
-    if !touches.is_empty() {
-        plan.push_str(&format!("- touches: {touches}\n"));
-    }
-    if !tests_list.is_empty() {
-        plan.push_str(&format!("- tests: {tests_list}\n"));
-    }
-    plan.push_str(&format!("\n{step}. Nothing else changes.\n\n## Tests\n"));
-    if briefing.tests.is_empty() {
-        plan.push_str("No test command was named.\n");
-    }
-    for test in &briefing.tests {
-        plan.push_str(&format!("- {test}\n"));
-    }
-    plan
+    let touches = if touches.is_empty() {
+        String::new()
+    } else {
+        format!("- touches: {touches}\n")
+    };
+    let tests = if briefing.tests.is_empty() {
+        String::new()
+    } else {
+        format!("- tests: {}\n", briefing.tests.join(", "))
+    };
+    let proof = if briefing.tests.is_empty() {
+        "No test command was named.\n".to_owned()
+    } else {
+        briefing
+            .tests
+            .iter()
+            .flat_map(|test| ["- ", test, "\n"])
+            .collect()
+    };
+    let title = title(briefing);
+    format!(
+        "# Plan: {title}\n\n## Goal\n{goal} {HONEST}\n\n## Steps\n### step-1: {step}\n- agent: developer\n{touches}{tests}\n\
+         {step}. Nothing else changes.\n\n## Tests\n{proof}"
+    )
 }
 
 /// The verdict of QA, after running the tests if that is possible.
@@ -70,12 +96,19 @@ pub(super) fn verdict(request: &Request, briefing: &Briefing) -> Turn {
         Some(false) => ("fail", "the tests failed"),
         None => ("pass", "no test was run, and the demo cannot judge code"),
     };
-    Turn::say(format!("Verdict: {word}\n\n{}: {reason}. {HONEST}", title(briefing)))
+    Turn::say(format!(
+        "Verdict: {word}\n\n{}: {reason}. {HONEST}",
+        title(briefing)
+    ))
 }
 
 /// One entry of knowledge.
 pub(super) fn knowledge(briefing: &Briefing) -> String {
-    let path = briefing.changed.first().cloned().or_else(|| target(briefing).map(|(path, _)| path));
+    let path = briefing
+        .changed
+        .first()
+        .cloned()
+        .or_else(|| target(briefing).map(|(path, _)| path));
     let scope = path.clone().unwrap_or_else(|| "repository".to_owned());
     let claim = match &path {
         Some(path) => format!("`{path}` was changed for the task \"{}\".", title(briefing)),
@@ -85,33 +118,64 @@ pub(super) fn knowledge(briefing: &Briefing) -> String {
 }
 
 fn title(briefing: &Briefing) -> String {
-    if briefing.title.is_empty() { "Open work".to_owned() } else { briefing.title.clone() }
+    if briefing.title.is_empty() {
+        "Open work".to_owned()
+    } else {
+        briefing.title.clone()
+    }
 }
 
 /// The file to work on: where the task began, what it names, the first open TODO, the first
 /// undocumented item, any source file; with what there is to do as far as the text is known.
 pub(super) fn target(briefing: &Briefing) -> Option<(String, Option<Spot>)> {
-    let spots_of = |path: &str| briefing.content_of(path).map(|text| spot::find(path, text)).unwrap_or_default();
+    let spots_of = |path: &str| {
+        briefing
+            .content_of(path)
+            .map(|text| spot::find(path, text))
+            .unwrap_or_default()
+    };
     if let Some((path, line)) = &briefing.origin {
-        return Some((path.clone(), spot::choose(&spots_of(path), *line, briefing).cloned()));
+        return Some((
+            path.clone(),
+            spot::choose(&spots_of(path), *line, briefing).cloned(),
+        ));
     }
     if let Some(path) = briefing.targets.first() {
-        return Some((path.clone(), spot::choose(&spots_of(path), None, briefing).cloned()));
+        return Some((
+            path.clone(),
+            spot::choose(&spots_of(path), None, briefing).cloned(),
+        ));
     }
     if let Some(path) = super::briefing::first_path(&briefing.title) {
-        return Some((path.clone(), spot::choose(&spots_of(&path), None, briefing).cloned()));
+        return Some((
+            path.clone(),
+            spot::choose(&spots_of(&path), None, briefing).cloned(),
+        ));
     }
     let mut all: Vec<(String, Spot)> = Vec::new();
     for (path, text) in &briefing.files {
-        all.extend(spot::find(path, text).into_iter().map(|spot| (path.clone(), spot)));
+        all.extend(
+            spot::find(path, text)
+                .into_iter()
+                .map(|spot| (path.clone(), spot)),
+        );
     }
-    let mentioned = all.iter().find(|(_, spot)| !spot.name.is_empty() && briefing.mentions(&spot.name));
+    let mentioned = all
+        .iter()
+        .find(|(_, spot)| !spot.name.is_empty() && briefing.mentions(&spot.name));
     let open = || all.iter().find(|(_, spot)| spot.what != What::Undocumented);
     if let Some((path, spot)) = mentioned.or_else(open).or_else(|| all.first()) {
         return Some((path.clone(), Some(spot.clone())));
     }
-    let known = briefing.files.iter().map(|(path, _)| path).chain(&briefing.listed);
-    known.filter(|path| Language::of(path).is_some()).min_by_key(|path| path.ends_with(".md")).map(|path| (path.clone(), None))
+    let known = briefing
+        .files
+        .iter()
+        .map(|(path, _)| path)
+        .chain(&briefing.listed);
+    known
+        .filter(|path| Language::of(path).is_some())
+        .min_by_key(|path| Language::of(path).is_some_and(|language| language.name == Name::Markdown))
+        .map(|path| (path.clone(), None))
 }
 
 static EXIT_CODE: LazyLock<Option<Regex>> =

@@ -43,9 +43,19 @@ enum Item<'a> {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Part<'a> {
-    Message { role: Role, content: [Text<'a>; 1] },
-    FunctionCall { call_id: &'a str, name: &'a str, arguments: String },
-    FunctionCallOutput { call_id: &'a str, output: String },
+    Message {
+        role: Role,
+        content: [Text<'a>; 1],
+    },
+    FunctionCall {
+        call_id: &'a str,
+        name: &'a str,
+        arguments: String,
+    },
+    FunctionCallOutput {
+        call_id: &'a str,
+        output: String,
+    },
 }
 
 #[derive(Serialize)]
@@ -57,20 +67,40 @@ enum Text<'a> {
 
 pub(super) fn body(request: &Request) -> Body<'_> {
     let system: Vec<&str> = request.system.iter().map(|block| block.text.as_str()).collect();
-    let is_plain = PLAIN_FAMILIES.iter().any(|family| request.model.starts_with(family));
+    let is_plain = PLAIN_FAMILIES
+        .iter()
+        .any(|family| request.model.starts_with(family));
     Body {
         model: &request.model,
         instructions: system.join("\n\n"),
-        input: request.messages.iter().flat_map(|message| message.content.iter().filter_map(|content| item(message, content))).collect(),
+        input: request
+            .messages
+            .iter()
+            .flat_map(|message| {
+                message
+                    .content
+                    .iter()
+                    .filter_map(|content| item(message, content))
+            })
+            .collect(),
         tools: request
             .tools
             .iter()
-            .map(|tool| Tool { name: &tool.name, description: &tool.description, parameters: &tool.input_schema, strict: false })
+            .map(|tool| Tool {
+                name: &tool.name,
+                description: &tool.description,
+                parameters: &tool.input_schema,
+                strict: false,
+            })
             .collect(),
         max_output_tokens: request.max_tokens,
         stream: true,
         store: false,
-        include: if is_plain { &[] } else { &["reasoning.encrypted_content"] },
+        include: if is_plain {
+            &[]
+        } else {
+            &["reasoning.encrypted_content"]
+        },
     }
 }
 
@@ -78,12 +108,27 @@ fn item<'a>(message: &Message, content: &'a Content) -> Option<Item<'a>> {
     let part = match content {
         Content::Text(text) if text.is_empty() => return None,
         Content::Text(text) => {
-            let text = if message.role == Role::User { Text::InputText { text } } else { Text::OutputText { text } };
-            Part::Message { role: message.role, content: [text] }
+            let text = if message.role == Role::User {
+                Text::InputText { text }
+            } else {
+                Text::OutputText { text }
+            };
+            Part::Message {
+                role: message.role,
+                content: [text],
+            }
         }
-        Content::ToolUse { id, name, input } => Part::FunctionCall { call_id: id, name, arguments: input.to_string() },
+        Content::ToolUse { id, name, input } => Part::FunctionCall {
+            call_id: id,
+            name,
+            arguments: input.to_string(),
+        },
         Content::ToolResult { id, text, is_error } => {
-            let output = if *is_error { format!("error: {text}") } else { text.clone() };
+            let output = if *is_error {
+                format!("error: {text}")
+            } else {
+                text.clone()
+            };
             Part::FunctionCallOutput { call_id: id, output }
         }
         Content::Opaque { kind, value } => {

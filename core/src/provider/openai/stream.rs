@@ -28,17 +28,17 @@ enum Frame {
     },
     #[serde(rename = "response.output_text.delta")]
     Text {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "wire::null_as_default")]
         delta: String,
     },
     #[serde(rename = "response.reasoning_summary_text.delta")]
     Reasoning {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "wire::null_as_default")]
         delta: String,
     },
     #[serde(rename = "response.function_call_arguments.delta")]
     Arguments {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "wire::null_as_default")]
         delta: String,
     },
     #[serde(rename = "response.completed")]
@@ -80,8 +80,8 @@ struct Details {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Counters {
-    input_tokens: u64,
-    output_tokens: u64,
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
     input_tokens_details: Option<InputDetails>,
 }
 
@@ -102,7 +102,13 @@ pub(super) struct Answer<'a> {
 
 impl<'a> Answer<'a> {
     pub(super) fn new(provider: &'a str) -> Self {
-        Self { provider, items: Vec::new(), usage: Usage::default(), streamed_bytes: 0, end: None }
+        Self {
+            provider,
+            items: Vec::new(),
+            usage: Usage::default(),
+            streamed_bytes: 0,
+            end: None,
+        }
     }
 
     fn count(&mut self, text: &str) {
@@ -112,11 +118,15 @@ impl<'a> Answer<'a> {
     /// Input includes the cached part on this wire: it is taken out again.
     fn note_usage(&mut self, end: &End) {
         if let Some(usage) = &end.usage {
+            let input = usage.input_tokens.unwrap_or(0);
             let details = usage.input_tokens_details.as_ref();
-            let cached = details.and_then(|details| details.cached_tokens).unwrap_or(0).min(usage.input_tokens);
+            let cached = details
+                .and_then(|details| details.cached_tokens)
+                .unwrap_or(0)
+                .min(input);
             let seen = Usage {
-                input_tokens: usage.input_tokens - cached,
-                output_tokens: usage.output_tokens,
+                input_tokens: input - cached,
+                output_tokens: usage.output_tokens.unwrap_or(0),
                 cache_read_tokens: cached,
                 cache_write_tokens: 0,
             };
@@ -126,18 +136,29 @@ impl<'a> Answer<'a> {
 }
 
 fn text_of(value: &Value, name: &str) -> String {
-    value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+    value
+        .get(name)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 impl Reducer for Answer<'_> {
-    fn take(&mut self, event: &Event, events: &mut (dyn FnMut(Delta) + Send)) -> Result<Progress, Box<CallFailure>> {
+    fn take(
+        &mut self,
+        event: &Event,
+        events: &mut (dyn FnMut(Delta) + Send),
+    ) -> Result<Progress, CallFailure> {
         if event.data == b"[DONE]" {
             return Ok(Progress::Quiet);
         }
         match wire::decode::<Frame>(self.provider, event)? {
             Frame::ItemAdded { item } => {
                 if item.get("type").and_then(Value::as_str) == Some("function_call") {
-                    events(Delta::ToolUse { id: text_of(&item, "call_id"), name: text_of(&item, "name") });
+                    events(Delta::ToolUse {
+                        id: text_of(&item, "call_id"),
+                        name: text_of(&item, "name"),
+                    });
                 }
                 Ok(Progress::Content)
             }
@@ -171,9 +192,14 @@ impl Reducer for Answer<'_> {
                 self.note_usage(&response);
                 Err(wire::in_band(self.provider, &response.error.unwrap_or_default()))
             }
-            Frame::Error { error, code, message } => {
-                Err(wire::in_band(self.provider, &error.unwrap_or(ErrorObject { kind: None, code, message })))
-            }
+            Frame::Error { error, code, message } => Err(wire::in_band(
+                self.provider,
+                &error.unwrap_or(ErrorObject {
+                    kind: None,
+                    code,
+                    message,
+                }),
+            )),
             Frame::Other => Ok(Progress::Quiet),
         }
     }
@@ -182,16 +208,24 @@ impl Reducer for Answer<'_> {
         wire::usage_so_far(self.usage, self.streamed_bytes)
     }
 
-    fn finish(self) -> Result<Response, Box<CallFailure>> {
+    fn finish(self) -> Result<Response, CallFailure> {
         let end = self.end.unwrap_or_default();
         let reason = end.incomplete_details.and_then(|details| details.reason);
-        let items = end.output.filter(|output| !output.is_empty()).unwrap_or(self.items);
+        let items = end
+            .output
+            .filter(|output| !output.is_empty())
+            .unwrap_or(self.items);
         let mut content = Vec::with_capacity(items.len());
         let mut has_refused = reason.as_deref() == Some("content_filter");
         for item in items {
             match item.get("type").and_then(Value::as_str) {
                 Some("message") => {
-                    for part in item.get("content").and_then(Value::as_array).into_iter().flatten() {
+                    for part in item
+                        .get("content")
+                        .and_then(Value::as_array)
+                        .into_iter()
+                        .flatten()
+                    {
                         has_refused |= part.get("refusal").is_some_and(Value::is_string);
                         let text = format!("{}{}", text_of(part, "text"), text_of(part, "refusal"));
                         content.extend((!text.is_empty()).then_some(Content::Text(text)));
@@ -200,27 +234,50 @@ impl Reducer for Answer<'_> {
                 Some("function_call") => {
                     let (name, arguments) = (text_of(&item, "name"), text_of(&item, "arguments"));
                     match parse_arguments(&arguments) {
-                        Ok(input) => content.push(Content::ToolUse { id: text_of(&item, "call_id"), name, input }),
+                        Ok(input) => content.push(Content::ToolUse {
+                            id: text_of(&item, "call_id"),
+                            name,
+                            input,
+                        }),
                         Err(_) if reason.is_some() => {}
-                        Err(error) => return Err(wire::malformed(self.provider, &format!("arguments of tool `{name}`: {error}"))),
+                        Err(error) => {
+                            return Err(wire::malformed(
+                                self.provider,
+                                &format!("arguments of tool `{name}`: {error}"),
+                            ));
+                        }
                     }
                 }
-                Some(_) => content.push(Content::Opaque { kind: KIND.to_owned(), value: item }),
+                Some(_) => content.push(Content::Opaque {
+                    kind: KIND.to_owned(),
+                    value: item,
+                }),
                 None => {}
             }
         }
-        let asks_for_tools = content.iter().any(|content| matches!(content, Content::ToolUse { .. }));
+        let asks_for_tools = content
+            .iter()
+            .any(|content| matches!(content, Content::ToolUse { .. }));
         let stop = match (has_refused, reason.is_some(), asks_for_tools) {
             (true, _, _) => Stop::Refusal,
             (_, true, _) => Stop::MaxTokens,
             (_, _, true) => Stop::ToolUse,
             _ => Stop::EndTurn,
         };
-        Ok(Response { content, stop, usage: self.usage, model: end.model.unwrap_or_default(), request_id: end.id })
+        Ok(Response {
+            content,
+            stop,
+            usage: self.usage,
+            model: end.model.unwrap_or_default(),
+            request_id: end.id,
+        })
     }
 }
 
-/// Arguments as text; none at all are an empty object.
+/// Arguments as text; none at all, or null, are an empty object.
 pub(in crate::provider) fn parse_arguments(text: &str) -> serde_json::Result<Value> {
-    if text.trim().is_empty() { Ok(Value::Object(serde_json::Map::new())) } else { serde_json::from_str(text) }
+    match text.trim() {
+        "" | "null" => Ok(Value::Object(serde_json::Map::new())),
+        text => serde_json::from_str(text),
+    }
 }

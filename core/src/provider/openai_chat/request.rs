@@ -71,7 +71,9 @@ pub(super) fn body(request: &Request) -> Body<'_> {
     let mut messages = Vec::with_capacity(request.messages.len() + 1);
     let system: Vec<&str> = request.system.iter().map(|block| block.text.as_str()).collect();
     if !system.is_empty() {
-        messages.push(Line::System { content: system.join("\n\n") });
+        messages.push(Line::System {
+            content: system.join("\n\n"),
+        });
     }
     for message in &request.messages {
         match message.role {
@@ -90,8 +92,15 @@ pub(super) fn body(request: &Request) -> Body<'_> {
 }
 
 fn tool(tool: &ToolSpec) -> Typed<Function<'_>> {
-    let function = Function { name: &tool.name, description: &tool.description, parameters: &tool.input_schema };
-    Typed { r#type: "function", function }
+    let function = Function {
+        name: &tool.name,
+        description: &tool.description,
+        parameters: &tool.input_schema,
+    };
+    Typed {
+        r#type: "function",
+        function,
+    }
 }
 
 fn texts(message: &Message) -> Option<String> {
@@ -107,8 +116,15 @@ fn texts(message: &Message) -> Option<String> {
 fn push_user<'a>(messages: &mut Vec<Line<'a>>, message: &'a Message) {
     for content in &message.content {
         if let Content::ToolResult { id, text, is_error } = content {
-            let content = if *is_error { format!("error: {text}") } else { text.clone() };
-            messages.push(Line::Tool { tool_call_id: id, content });
+            let content = if *is_error {
+                format!("error: {text}")
+            } else {
+                text.clone()
+            };
+            messages.push(Line::Tool {
+                tool_call_id: id,
+                content,
+            });
         }
     }
     if let Some(content) = texts(message) {
@@ -118,9 +134,16 @@ fn push_user<'a>(messages: &mut Vec<Line<'a>>, message: &'a Message) {
 
 fn push_assistant<'a>(messages: &mut Vec<Line<'a>>, message: &'a Message) {
     let calls = message.content.iter().filter_map(|content| match content {
-        Content::ToolUse { id, name, input } => {
-            Some(Call { id, function: Typed { r#type: "function", function: Called { name, arguments: input.to_string() } } })
-        }
+        Content::ToolUse { id, name, input } => Some(Call {
+            id,
+            function: Typed {
+                r#type: "function",
+                function: Called {
+                    name,
+                    arguments: input.to_string(),
+                },
+            },
+        }),
         _ => None,
     });
     let tool_calls: Vec<Call<'_>> = calls.collect();

@@ -75,7 +75,10 @@ impl Counters {
     fn usage(&self) -> Usage {
         let prompt = self.prompt_tokens.unwrap_or(0);
         let details = self.prompt_tokens_details.as_ref();
-        let cached = details.and_then(|details| details.cached_tokens).unwrap_or(0).min(prompt);
+        let cached = details
+            .and_then(|details| details.cached_tokens)
+            .unwrap_or(0)
+            .min(prompt);
         Usage {
             input_tokens: prompt - cached,
             output_tokens: self.completion_tokens.unwrap_or(0),
@@ -124,7 +127,11 @@ impl<'a> Answer<'a> {
         self.streamed_bytes = self.streamed_bytes.saturating_add(text.len() as u64);
     }
 
-    fn take_piece(&mut self, piece: Piece, events: &mut (dyn FnMut(Delta) + Send)) -> Result<(), Box<CallFailure>> {
+    fn take_piece(
+        &mut self,
+        piece: Piece,
+        events: &mut (dyn FnMut(Delta) + Send),
+    ) -> Result<(), CallFailure> {
         self.has_refused |= piece.refusal.as_ref().is_some_and(|text| !text.is_empty());
         let content = match piece.content {
             Some(Value::String(text)) => text,
@@ -145,14 +152,25 @@ impl<'a> Answer<'a> {
             self.count(&text);
             events(Delta::Reasoning(text));
         }
-        piece.tool_calls.into_iter().flatten().try_for_each(|call| self.take_call(call, events))
+        piece
+            .tool_calls
+            .into_iter()
+            .flatten()
+            .try_for_each(|call| self.take_call(call, events))
     }
 
     /// Servers that give no index send each call whole, or go on with the last one.
-    fn take_call(&mut self, piece: CallPiece, events: &mut (dyn FnMut(Delta) + Send)) -> Result<(), Box<CallFailure>> {
+    fn take_call(
+        &mut self,
+        piece: CallPiece,
+        events: &mut (dyn FnMut(Delta) + Send),
+    ) -> Result<(), CallFailure> {
         let last = self.calls.last_key_value().map(|(index, _)| *index);
         let begins = piece.id.as_ref().is_some_and(|id| !id.is_empty());
-        let index = piece.index.or(if begins { None } else { last }).unwrap_or_else(|| last.map_or(0, |last| last.saturating_add(1)));
+        let index = piece
+            .index
+            .or(if begins { None } else { last })
+            .unwrap_or_else(|| last.map_or(0, |last| last.saturating_add(1)));
         let is_new = !self.calls.contains_key(&index);
         if is_new && self.calls.len() >= CALLS_MAX {
             return Err(wire::malformed(self.provider, "too many tool calls"));
@@ -174,17 +192,28 @@ impl<'a> Answer<'a> {
         call.name.push_str(&function.name.unwrap_or_default());
         call.arguments.push_str(&arguments);
         if is_new {
-            events(Delta::ToolUse { id: call.id.clone(), name: call.name.clone() });
+            events(Delta::ToolUse {
+                id: call.id.clone(),
+                name: call.name.clone(),
+            });
         }
         Ok(())
     }
 }
 
 impl Reducer for Answer<'_> {
-    fn take(&mut self, event: &Event, events: &mut (dyn FnMut(Delta) + Send)) -> Result<Progress, Box<CallFailure>> {
+    fn take(
+        &mut self,
+        event: &Event,
+        events: &mut (dyn FnMut(Delta) + Send),
+    ) -> Result<Progress, CallFailure> {
         if event.data.trim_ascii() == b"[DONE]" {
             // Without a reason to stop this is no end: reading on finds the truncation.
-            return Ok(if self.finish_reason.is_some() { Progress::Complete } else { Progress::Quiet });
+            return Ok(if self.finish_reason.is_some() {
+                Progress::Complete
+            } else {
+                Progress::Quiet
+            });
         }
         let chunk: Chunk = wire::decode(self.provider, event)?;
         match chunk.error {
@@ -193,7 +222,10 @@ impl Reducer for Answer<'_> {
                 let object = if error.is_object() {
                     serde_json::from_value(error).unwrap_or_default()
                 } else {
-                    ErrorObject { message: Some(error), ..ErrorObject::default() }
+                    ErrorObject {
+                        message: Some(error),
+                        ..ErrorObject::default()
+                    }
                 };
                 return Err(wire::in_band(self.provider, &object));
             }
@@ -221,18 +253,29 @@ impl Reducer for Answer<'_> {
         self.finish_reason.is_some()
     }
 
-    fn finish(self) -> Result<Response, Box<CallFailure>> {
+    fn finish(self) -> Result<Response, CallFailure> {
         let ran_out = self.finish_reason.as_deref() == Some("length");
         let mut content = Vec::with_capacity(self.calls.len() + 1);
         content.extend((!self.text.is_empty()).then_some(Content::Text(self.text)));
         for call in self.calls.into_values() {
             match parse_arguments(&call.arguments) {
-                Ok(input) => content.push(Content::ToolUse { id: call.id, name: call.name, input }),
+                Ok(input) => content.push(Content::ToolUse {
+                    id: call.id,
+                    name: call.name,
+                    input,
+                }),
                 Err(_) if ran_out => {}
-                Err(error) => return Err(wire::malformed(self.provider, &format!("arguments of tool `{}`: {error}", call.name))),
+                Err(error) => {
+                    return Err(wire::malformed(
+                        self.provider,
+                        &format!("arguments of tool `{}`: {error}", call.name),
+                    ));
+                }
             }
         }
-        let asks_for_tools = content.iter().any(|content| matches!(content, Content::ToolUse { .. }));
+        let asks_for_tools = content
+            .iter()
+            .any(|content| matches!(content, Content::ToolUse { .. }));
         let stop = match self.finish_reason.as_deref() {
             Some("content_filter") => Stop::Refusal,
             _ if self.has_refused => Stop::Refusal,
@@ -240,6 +283,12 @@ impl Reducer for Answer<'_> {
             _ if asks_for_tools => Stop::ToolUse,
             _ => Stop::EndTurn,
         };
-        Ok(Response { content, stop, usage: self.usage, model: self.model.unwrap_or_default(), request_id: self.id })
+        Ok(Response {
+            content,
+            stop,
+            usage: self.usage,
+            model: self.model.unwrap_or_default(),
+            request_id: self.id,
+        })
     }
 }

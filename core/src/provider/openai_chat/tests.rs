@@ -2,7 +2,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::provider::testing::{self, Reply, Server, judge_chat, request, with_tool_results};
-use crate::provider::{CallFailure, Content, Delta, FailureClass, Message, ProviderKind, Request, Response, Sent, Stop, Usage};
+use crate::provider::{
+    CallFailure, Content, Delta, FailureClass, Message, ProviderKind, Request, Response, Sent, Stop, Usage,
+};
 
 fn chunk(delta: &Value) -> Value {
     json!({"id": "chat_1", "model": "local-7b", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": null}]})
@@ -27,24 +29,50 @@ fn answer(pieces: &[Value], reason: &str) -> Vec<String> {
 async fn call(server: &Server, request: &Request) -> Result<(Response, Vec<Delta>), CallFailure> {
     let provider = testing::provider(ProviderKind::OpenAiCompatible, server);
     let mut deltas = Vec::new();
-    let response = provider.call(request, &mut |delta| deltas.push(delta), &CancellationToken::new()).await?;
+    let response = provider
+        .call(
+            request,
+            &mut |delta| deltas.push(delta),
+            &CancellationToken::new(),
+        )
+        .await?;
     Ok((response, deltas))
 }
 
 async fn once(writes: Vec<String>) -> Result<Response, CallFailure> {
     let server = Server::start(judge_chat, vec![Reply::Stream(writes)]).await;
-    let result = call(&server, &request("hello")).await.map(|(response, _)| response);
+    let result = call(&server, &request("hello"))
+        .await
+        .map(|(response, _)| response);
     assert_eq!(server.requests().len(), 1);
     result
 }
 
 #[tokio::test]
 async fn an_answer_comes_with_the_usage_of_its_last_chunk() {
-    let response = once(answer(&[json!({"role": "assistant", "content": ""}), json!({"content": "Grü"}), json!({"content": "ße"})], "stop"))
-        .await
-        .expect("answers");
-    assert_eq!((response.text().as_str(), response.stop), ("Grüße", Stop::EndTurn));
-    assert_eq!(response.usage, Usage { input_tokens: 40, output_tokens: 7, cache_read_tokens: 60, cache_write_tokens: 0 });
+    let response = once(answer(
+        &[
+            json!({"role": "assistant", "content": ""}),
+            json!({"content": "Grü"}),
+            json!({"content": "ße"}),
+        ],
+        "stop",
+    ))
+    .await
+    .expect("answers");
+    assert_eq!(
+        (response.text().as_str(), response.stop),
+        ("Grüße", Stop::EndTurn)
+    );
+    assert_eq!(
+        response.usage,
+        Usage {
+            input_tokens: 40,
+            output_tokens: 7,
+            cache_read_tokens: 60,
+            cache_write_tokens: 0
+        }
+    );
 }
 
 #[tokio::test]
@@ -56,12 +84,19 @@ async fn tool_calls_are_put_together_from_their_pieces_and_make_the_round_trip()
         json!({"tool_calls": [{"index": 0, "function": {"arguments": "\"a.rs\"}"}}]}),
         json!({"tool_calls": [{"index": 1, "id": "call_b", "function": {"name": "list_files", "arguments": "{}"}}]}),
     ];
-    let replies = vec![Reply::Stream(answer(&pieces, "tool_calls")), Reply::Stream(answer(&[json!({"content": "done"})], "stop"))];
+    let replies = vec![
+        Reply::Stream(answer(&pieces, "tool_calls")),
+        Reply::Stream(answer(&[json!({"content": "done"})], "stop")),
+    ];
     let server = Server::start(judge_chat, replies).await;
     let ask = request("read it");
     let (response, _) = call(&server, &ask).await.expect("answers");
     assert_eq!(response.stop, Stop::ToolUse);
-    let read = Content::ToolUse { id: "call_a".to_owned(), name: "read_file".to_owned(), input: json!({"path": "a.rs"}) };
+    let read = Content::ToolUse {
+        id: "call_a".to_owned(),
+        name: "read_file".to_owned(),
+        input: json!({"path": "a.rs"}),
+    };
     assert_eq!(response.content.get(1), Some(&read));
     let mut next = with_tool_results(ask, response.content, "text");
     next.messages.push(Message::user("go on"));
@@ -75,10 +110,21 @@ async fn servers_that_leave_things_out_are_understood() {
         json!({"unknown": 1, "reasoning_content": "hm"}),
     ];
     let mut writes = testing::events(&no_ids.iter().map(chunk).collect::<Vec<_>>());
-    writes.extend(testing::events(&[json!({"choices": [{"delta": null, "finish_reason": "stop"}]})]));
-    let response = once(writes).await.expect("no [DONE], no usage, no index, no id, arguments as an object");
+    writes.extend(testing::events(&[
+        json!({"choices": [{"delta": null, "finish_reason": "stop"}]}),
+    ]));
+    let response = once(writes)
+        .await
+        .expect("no [DONE], no usage, no index, no id, arguments as an object");
     assert_eq!(response.stop, Stop::ToolUse);
-    assert_eq!(response.content, [Content::ToolUse { id: "call_0".to_owned(), name: "list_files".to_owned(), input: json!({"path": "src"}) }]);
+    assert_eq!(
+        response.content,
+        [Content::ToolUse {
+            id: "call_0".to_owned(),
+            name: "list_files".to_owned(),
+            input: json!({"path": "src"})
+        }]
+    );
     assert!(response.usage.is_empty());
 }
 
@@ -90,7 +136,10 @@ async fn an_end_without_a_reason_is_a_truncation_even_with_done() {
             done.push("data: [DONE]\n\n".to_owned());
         }
         let failure = once(done.clone()).await.expect_err("truncated");
-        assert_eq!((failure.class, failure.sent), (FailureClass::Truncated, Sent::Started));
+        assert_eq!(
+            (failure.class, failure.sent),
+            (FailureClass::Truncated, Sent::Started)
+        );
         assert!(failure.usage_seen.output_tokens > 0);
     }
 }
@@ -98,7 +147,9 @@ async fn an_end_without_a_reason_is_a_truncation_even_with_done() {
 #[tokio::test]
 async fn an_error_in_the_stream_is_an_error_in_any_shape() {
     let broken = |error: Value| testing::events(&[chunk(&json!({"content": "a"})), json!({"error": error})]);
-    let failure = once(broken(json!({"code": 429, "message": "slow down"}))).await.expect_err("throttled");
+    let failure = once(broken(json!({"code": 429, "message": "slow down"})))
+        .await
+        .expect_err("throttled");
     assert_eq!(failure.class, FailureClass::Throttled { retry_after: None });
     let failure = once(broken(json!("out of memory"))).await.expect_err("failed");
     assert_eq!(failure.class, FailureClass::Transient);
@@ -107,9 +158,24 @@ async fn an_error_in_the_stream_is_an_error_in_any_shape() {
 
 #[tokio::test]
 async fn refusals_and_limits_are_told_apart() {
-    for (reason, stop) in [("length", Stop::MaxTokens), ("content_filter", Stop::Refusal), ("eos", Stop::EndTurn)] {
-        assert_eq!(once(answer(&[json!({"content": "a"})], reason)).await.expect("answers").stop, stop);
+    for (reason, stop) in [
+        ("length", Stop::MaxTokens),
+        ("content_filter", Stop::Refusal),
+        ("eos", Stop::EndTurn),
+    ] {
+        assert_eq!(
+            once(answer(&[json!({"content": "a"})], reason))
+                .await
+                .expect("answers")
+                .stop,
+            stop
+        );
     }
-    let refused = once(answer(&[json!({"refusal": "I will not"})], "stop")).await.expect("answers");
-    assert_eq!((refused.stop, refused.text().as_str()), (Stop::Refusal, "I will not"));
+    let refused = once(answer(&[json!({"refusal": "I will not"})], "stop"))
+        .await
+        .expect("answers");
+    assert_eq!(
+        (refused.stop, refused.text().as_str()),
+        (Stop::Refusal, "I will not")
+    );
 }

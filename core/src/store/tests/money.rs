@@ -108,6 +108,34 @@ async fn an_intent_is_granted_again_only_while_it_is_the_same_open_hold() {
 }
 
 #[tokio::test]
+async fn what_costs_nothing_needs_no_budget_and_is_recorded() {
+    let place = Place::new();
+    let store = place.open().await;
+    let ledger = store.ledger();
+    ledger.reserve(hold("all", 10, 10)).await.unwrap();
+
+    assert_eq!(ledger.reserve(hold("free", 0, 10)).await.unwrap(), Grant::Granted);
+    assert!(matches!(
+        ledger.reserve(hold("paid", 1, 10)).await.unwrap(),
+        Grant::Refused(_)
+    ));
+
+    assert_eq!(ledger.run_totals(&"run".into()).await.unwrap().calls, 2);
+}
+
+#[tokio::test]
+async fn a_refused_intent_may_come_again_with_less() {
+    let place = Place::new();
+    let store = place.open().await;
+    let ledger = store.ledger();
+    assert!(matches!(
+        ledger.reserve(hold("call", 11, 10)).await.unwrap(),
+        Grant::Refused(_)
+    ));
+    assert_eq!(ledger.reserve(hold("call", 9, 10)).await.unwrap(), Grant::Granted);
+}
+
+#[tokio::test]
 async fn every_cap_holds_and_a_refusal_holds_nothing() {
     let place = Place::new();
     let store = place.open().await;
@@ -341,7 +369,7 @@ async fn absurd_amounts_neither_wrap_nor_open_a_budget() {
         "ledgerOverflow"
     );
     assert!(matches!(
-        ledger.reserve(hold("capped", 0, 1)).await.unwrap(),
+        ledger.reserve(hold("capped", 1, 1)).await.unwrap(),
         Grant::Refused(_)
     ));
     let negative = ledger

@@ -21,6 +21,23 @@ async fn what_is_created_is_for_the_owner_only() {
 }
 
 #[tokio::test]
+async fn an_empty_directory_is_closed_to_others_and_one_with_other_things_in_it_keeps_its_mode() {
+    for (other_thing, expected) in [(None, 0o700), (Some("letters"), 0o755)] {
+        let place = Place::new();
+        std::fs::create_dir_all(&place.state).unwrap();
+        std::fs::set_permissions(&place.state, std::fs::Permissions::from_mode(0o755)).unwrap();
+        if let Some(name) = other_thing {
+            std::fs::create_dir(place.state.join(name)).unwrap();
+        }
+
+        place.open().await.close().await;
+
+        let mode = |name: &str| place.state.join(name).metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(""), mode("clode.db")), (expected, 0o600));
+    }
+}
+
+#[tokio::test]
 async fn commits_are_synced_to_the_disk() {
     let place = Place::new();
     let store = place.open().await;

@@ -4,7 +4,8 @@
 
 use std::fmt::Write;
 
-const DIGITS: &[u8; 85] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~";
+const DIGITS: &[u8; 85] =
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~";
 const LINE_BYTES: usize = 52;
 const STORED_BYTES_MAX: usize = 0xffff;
 const ADLER_MODULUS: u32 = 65_521;
@@ -14,7 +15,11 @@ pub(super) fn literal(bytes: &[u8]) -> String {
     let mut text = format!("literal {}\n", bytes.len());
     for line in zlib(bytes).chunks(LINE_BYTES) {
         let length = u8::try_from(line.len()).unwrap_or(0);
-        text.push(char::from(if length <= 26 { b'A' + length - 1 } else { b'a' + length - 27 }));
+        text.push(char::from(if length <= 26 {
+            b'A' + length - 1
+        } else {
+            b'a' + length - 27
+        }));
         for group in line.chunks(4) {
             push_group(&mut text, group);
         }

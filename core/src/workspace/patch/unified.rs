@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Change, FileChange, FileMode, Patch, text_edits};
+use super::hunks::text_edits;
+use super::{Change, FileChange, FileMode, Patch};
 use crate::workspace::lines::{self, Edit};
 
 /// Unchanged lines around a change.
@@ -21,7 +22,11 @@ impl FileChange {
     pub fn to_unified(&self) -> String {
         let mut text = String::new();
         if self.binary && self.binary_patch.is_none() && self.base_blob != self.result_blob {
-            let _ = writeln!(text, "# {}: a binary file that is too large to be shown", quoted("", &self.path));
+            let _ = writeln!(
+                text,
+                "# {}: a binary file that is too large to be shown",
+                quoted("", &self.path)
+            );
             return text;
         }
         let old_path = self.old_path.as_deref().unwrap_or(&self.path);
@@ -61,14 +66,26 @@ impl FileChange {
         if self.change == Change::Renamed {
             let similarity = self.similarity.unwrap_or(100);
             let (from, to) = (quoted("", old_path), quoted("", &self.path));
-            let _ = writeln!(text, "similarity index {similarity}%\nrename from {from}\nrename to {to}");
+            let _ = writeln!(
+                text,
+                "similarity index {similarity}%\nrename from {from}\nrename to {to}"
+            );
         }
         if self.base_blob != self.result_blob {
             let known = self.base_blob.as_ref().or(self.result_blob.as_ref());
             let none = "0".repeat(known.map_or(0, String::len));
             let blob = |blob: &Option<String>| blob.clone().unwrap_or_else(|| none.clone());
-            let _ = write!(text, "index {}..{}", blob(&self.base_blob), blob(&self.result_blob));
-            match self.mode.filter(|_| self.mode == self.old_mode).map(FileMode::octal) {
+            let _ = write!(
+                text,
+                "index {}..{}",
+                blob(&self.base_blob),
+                blob(&self.result_blob)
+            );
+            match self
+                .mode
+                .filter(|_| self.mode == self.old_mode)
+                .map(FileMode::octal)
+            {
                 Some(mode) => {
                     let _ = writeln!(text, " {mode}");
                 }
@@ -83,7 +100,11 @@ impl FileChange {
         let mut groups: Vec<Vec<Edit>> = Vec::new();
         for edit in edits {
             match groups.last_mut() {
-                Some(group) if group.last().is_some_and(|last| edit.old.start - last.old.end <= 2 * CONTEXT_LINES) => {
+                Some(group)
+                    if group
+                        .last()
+                        .is_some_and(|last| edit.old.start - last.old.end <= 2 * CONTEXT_LINES) =>
+                {
                     group.push(edit);
                 }
                 _ => groups.push(vec![edit]),
@@ -96,7 +117,9 @@ impl FileChange {
 }
 
 fn write_group(text: &mut String, group: &[Edit], base: &[&str], result: &[&str]) {
-    let (Some(first), Some(last)) = (group.first(), group.last()) else { return };
+    let (Some(first), Some(last)) = (group.first(), group.last()) else {
+        return;
+    };
     let before = first.old.start.min(CONTEXT_LINES);
     let after = (base.len() - last.old.end).min(CONTEXT_LINES);
     let old = first.old.start - before..last.old.end + after;
@@ -132,7 +155,11 @@ fn write_lines(text: &mut String, sign: char, lines: &[&str]) {
 
 /// A name with a space is ended by a tab, so that what follows cannot be read as a time.
 fn with_tab(name: &str) -> String {
-    if name.contains(' ') && !name.starts_with('"') { format!("{name}\t") } else { name.to_owned() }
+    if name.contains(' ') && !name.starts_with('"') {
+        format!("{name}\t")
+    } else {
+        name.to_owned()
+    }
 }
 
 /// A path as git writes it: in quotes when a character in it would be misread.

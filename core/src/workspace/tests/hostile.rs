@@ -47,8 +47,15 @@ async fn git_commands_of_an_agent_change_nothing_of_the_users() {
         world.try_git(&slot.root, attack);
     }
     assert_eq!(world.user_git(), before);
-    assert_eq!(std::fs::read_to_string(world.project().join("a.txt")).unwrap(), "dirty\n");
-    let collected = world.workspaces.collect(&repository, &slot, &snapshot.commit).await.unwrap();
+    assert_eq!(
+        std::fs::read_to_string(world.project().join("a.txt")).unwrap(),
+        "dirty\n"
+    );
+    let collected = world
+        .workspaces
+        .collect(&repository, &slot, &snapshot.commit)
+        .await
+        .unwrap();
     assert_eq!(collected.refused, vec![]);
     world.workspaces.release(slot).await;
     assert_eq!(world.user_git(), before);
@@ -57,7 +64,10 @@ async fn git_commands_of_an_agent_change_nothing_of_the_users() {
 /// A program that leaves a mark when it runs.
 fn trap(world: &World) -> (String, std::path::PathBuf) {
     let (program, mark) = (world.root().join("trap"), world.root().join("sprung"));
-    write(&program, format!("#!/bin/sh\ntouch '{}'\ncat\n", mark.display()).as_bytes());
+    write(
+        &program,
+        format!("#!/bin/sh\ntouch '{}'\ncat\n", mark.display()).as_bytes(),
+    );
     make_executable(&program);
     (program.display().to_string(), mark)
 }
@@ -69,12 +79,29 @@ async fn hooks_monitors_filters_and_drivers_of_the_users_repository_do_not_run()
     world.write(".gitattributes", "*.txt filter=evil diff=evil merge=evil\n");
     world.write("a.txt", "a\n");
     world.commit_all();
-    for key in ["core.fsmonitor", "filter.evil.clean", "filter.evil.smudge", "filter.evil.process", "diff.evil.textconv",
-        "diff.external", "core.sshCommand", "core.pager", "core.editor", "gpg.program", "core.alternateRefsCommand"]
-    {
+    for key in [
+        "core.fsmonitor",
+        "filter.evil.clean",
+        "filter.evil.smudge",
+        "filter.evil.process",
+        "diff.evil.textconv",
+        "diff.external",
+        "core.sshCommand",
+        "core.pager",
+        "core.editor",
+        "gpg.program",
+        "core.alternateRefsCommand",
+    ] {
         world.git(&["config", key, &program]);
     }
-    for hook in ["post-index-change", "reference-transaction", "post-checkout", "pre-commit", "post-commit", "fsmonitor-watchman"] {
+    for hook in [
+        "post-index-change",
+        "reference-transaction",
+        "post-checkout",
+        "pre-commit",
+        "post-commit",
+        "fsmonitor-watchman",
+    ] {
         std::fs::create_dir_all(world.project().join(".git/hooks")).unwrap();
         std::fs::copy(&program, world.project().join(".git/hooks").join(hook)).unwrap();
     }
@@ -86,7 +113,11 @@ async fn hooks_monitors_filters_and_drivers_of_the_users_repository_do_not_run()
     let snapshot = world.snapshot(&repository).await;
     let slot = world.slot(&repository, &snapshot).await;
     write(&slot.root.join("a.txt"), b"agent\n");
-    world.workspaces.collect(&repository, &slot, &snapshot.commit).await.unwrap();
+    world
+        .workspaces
+        .collect(&repository, &slot, &snapshot.commit)
+        .await
+        .unwrap();
     world.workspaces.release(slot).await;
 
     assert!(!mark.exists());
@@ -106,8 +137,18 @@ async fn a_swapped_git_file_and_an_evil_git_directory_of_the_agent_are_not_follo
     for key in ["core.fsmonitor", "filter.evil.clean", "diff.external"] {
         world.try_git(&slot.root, &["config", key, &program]);
     }
-    world.try_git(&slot.root, &["config", "core.hooksPath", slot.git_dir().join("hooks").to_str().unwrap()]);
-    write(&slot.git_dir().join("hooks/post-index-change"), &std::fs::read(&program).unwrap());
+    world.try_git(
+        &slot.root,
+        &[
+            "config",
+            "core.hooksPath",
+            slot.git_dir().join("hooks").to_str().unwrap(),
+        ],
+    );
+    write(
+        &slot.git_dir().join("hooks/post-index-change"),
+        &std::fs::read(&program).unwrap(),
+    );
     make_executable(&slot.git_dir().join("hooks/post-index-change"));
     // another one inside the tree, named by the `.git` file
     let evil = slot.root.join("evil");
@@ -115,17 +156,28 @@ async fn a_swapped_git_file_and_an_evil_git_directory_of_the_agent_are_not_follo
     world.try_git(&evil, &["init", "-q", "--bare", "."]);
     world.try_git(&evil, &["config", "core.fsmonitor", &program]);
     world.try_git(&evil, &["config", "core.bare", "false"]);
-    write(&slot.root.join(".git"), format!("gitdir: {}\n", evil.display()).as_bytes());
+    write(
+        &slot.root.join(".git"),
+        format!("gitdir: {}\n", evil.display()).as_bytes(),
+    );
     write(&slot.root.join(".gitattributes"), b"* filter=evil\n");
     write(&slot.root.join("a.txt"), b"agent\n");
     world.try_git(&slot.root, &["status"]);
     assert!(mark.exists(), "the trap works: plain git springs it");
     std::fs::remove_file(&mark).unwrap();
 
-    let collected = world.workspaces.collect(&repository, &slot, &snapshot.commit).await.unwrap();
+    let collected = world
+        .workspaces
+        .collect(&repository, &slot, &snapshot.commit)
+        .await
+        .unwrap();
     assert!(!mark.exists());
     assert_eq!(collected.refused[0].path, ".git");
-    assert!(std::fs::read_to_string(slot.root.join(".git")).unwrap().contains("/slots/"));
+    assert!(
+        std::fs::read_to_string(slot.root.join(".git"))
+            .unwrap()
+            .contains("/slots/")
+    );
 
     symlink(&evil, slot.root.join("swap")).unwrap();
     std::fs::rename(slot.root.join("swap"), slot.root.join(".git")).unwrap();
@@ -146,7 +198,14 @@ async fn what_is_no_file_and_what_leads_out_is_refused_and_never_opened() {
     let outside = world.root().join("outside");
     write(&outside.join("inner.txt"), b"geheim\n");
     let pipe = |path: &std::path::Path| {
-        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            path,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
     };
     // a tracked file becomes a pipe, a tracked folder becomes a link out of the tree
     std::fs::remove_file(slot.root.join("a.txt")).unwrap();
@@ -159,12 +218,23 @@ async fn what_is_no_file_and_what_leads_out_is_refused_and_never_opened() {
     write(&slot.root.join("sub/.GIT/config"), b"x\n");
     write(&slot.root.join("git~1"), b"x\n");
 
-    let collected = world.workspaces.collect(&repository, &slot, &snapshot.commit).await.unwrap();
+    let collected = world
+        .workspaces
+        .collect(&repository, &slot, &snapshot.commit)
+        .await
+        .unwrap();
 
-    let refused: Vec<&str> = collected.refused.iter().map(|refusal| refusal.path.as_str()).collect();
+    let refused: Vec<&str> = collected
+        .refused
+        .iter()
+        .map(|refusal| refusal.path.as_str())
+        .collect();
     assert_eq!(refused, ["a.txt", "embedded", "git~1", "pipe", "sub"]);
     let modes = world.tree_of(&repository, collected.commit.as_str());
-    assert_eq!(modes["folder"], "120000", "the link itself is a change, what it names is not read");
+    assert_eq!(
+        modes["folder"], "120000",
+        "the link itself is a change, what it names is not read"
+    );
     assert!(modes.contains_key("a.txt") && !modes.contains_key("folder/inner.txt"));
     let root = slot.root.clone();
     world.workspaces.release(slot).await;
@@ -184,8 +254,19 @@ async fn closed_folders_and_links_do_not_stop_the_trash_nor_lead_it_out() {
     symlink(&outside, slot.root.join("way-out")).unwrap();
     write(&slot.root.join("closed/deep/file"), b"x\n");
     std::fs::hard_link(slot.root.join("b.txt"), slot.root.join("second-name")).unwrap();
-    std::fs::set_permissions(slot.root.join("closed/deep"), std::fs::Permissions::from_mode(0o000)).unwrap();
-    let (root, trash) = (slot.root.clone(), world.root().join("cache").join(repository.id.as_str()).join("trash"));
+    std::fs::set_permissions(
+        slot.root.join("closed/deep"),
+        std::fs::Permissions::from_mode(0o000),
+    )
+    .unwrap();
+    let (root, trash) = (
+        slot.root.clone(),
+        world
+            .root()
+            .join("cache")
+            .join(repository.id.as_str())
+            .join("trash"),
+    );
     world.workspaces.release(slot).await;
     assert!(!root.exists());
     assert_eq!(std::fs::read_dir(trash).unwrap().count(), 0);

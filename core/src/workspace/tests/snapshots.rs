@@ -8,7 +8,11 @@ fn tree_by_git(world: &World) -> String {
     std::fs::copy(world.project().join(".git/index"), &index).ok();
     let objects = world.root().join("reference-objects");
     std::fs::create_dir_all(objects.join("info")).unwrap();
-    std::fs::write(objects.join("info/alternates"), format!("{}\n", world.project().join(".git/objects").display())).unwrap();
+    std::fs::write(
+        objects.join("info/alternates"),
+        format!("{}\n", world.project().join(".git/objects").display()),
+    )
+    .unwrap();
     let run = |args: &str| {
         let script = format!(
             "GIT_INDEX_FILE='{}' GIT_OBJECT_DIRECTORY='{}' git {args}",
@@ -24,7 +28,14 @@ fn tree_by_git(world: &World) -> String {
 #[tokio::test]
 async fn a_snapshot_is_head_and_staged_and_unstaged_and_untracked_and_buffers() {
     let world = World::new().await;
-    for path in ["kept", "staged", "unstaged", "deleted", "staged-then-changed", "open"] {
+    for path in [
+        "kept",
+        "staged",
+        "unstaged",
+        "deleted",
+        "staged-then-changed",
+        "open",
+    ] {
         world.write(path, "base\n");
     }
     world.write(".gitignore", "*.log\ntarget/\n");
@@ -38,12 +49,20 @@ async fn a_snapshot_is_head_and_staged_and_unstaged_and_untracked_and_buffers() 
     world.write("folder/untracked", "untracked\n");
     world.write("noise.log", "ignored\n");
     world.write("target/x", "ignored\n");
-    let (before, index) = (world.user_git(), std::fs::read(world.project().join(".git/index")).unwrap());
+    let (before, index) = (
+        world.user_git(),
+        std::fs::read(world.project().join(".git/index")).unwrap(),
+    );
     let repository = world.repository().await;
     let reference = tree_by_git(&world);
 
     let plain = world.snapshot(&repository).await;
-    let buffers = [buffer("open", "unsaved"), buffer("new/buffer", "new"), buffer("noise.log", "x"), buffer(".git/config", "x")];
+    let buffers = [
+        buffer("open", "unsaved"),
+        buffer("new/buffer", "new"),
+        buffer("noise.log", "x"),
+        buffer(".git/config", "x"),
+    ];
     let with_buffers = world.workspaces.snapshot(&repository, &buffers).await.unwrap();
 
     assert_eq!(plain.tree.as_str(), reference);
@@ -55,7 +74,10 @@ async fn a_snapshot_is_head_and_staged_and_unstaged_and_untracked_and_buffers() 
     for gone in ["deleted", "noise.log", "target/x"] {
         assert_eq!(at(gone).await, None, "{gone}");
     }
-    assert_eq!(with_buffers.head, Some(world.git(&["rev-parse", "HEAD"]).trim().to_owned()));
+    assert_eq!(
+        with_buffers.head,
+        Some(world.git(&["rev-parse", "HEAD"]).trim().to_owned())
+    );
     assert_eq!(world.user_git(), before);
     assert_eq!(std::fs::read(world.project().join(".git/index")).unwrap(), index);
 }
@@ -67,7 +89,10 @@ async fn the_same_state_gives_the_same_commit() {
     world.commit_all();
     world.write("a", "b\n");
     let repository = world.repository().await;
-    assert_eq!(world.snapshot(&repository).await, world.snapshot(&repository).await);
+    assert_eq!(
+        world.snapshot(&repository).await,
+        world.snapshot(&repository).await
+    );
 }
 
 #[tokio::test]
@@ -78,7 +103,10 @@ async fn a_repository_without_commits_can_be_snapshot() {
     let repository = world.repository().await;
     let snapshot = world.snapshot(&repository).await;
     assert_eq!(snapshot.head, None);
-    assert_eq!(world.text_at(&repository, &snapshot, "first.txt").await.unwrap(), "first\n");
+    assert_eq!(
+        world.text_at(&repository, &snapshot, "first.txt").await.unwrap(),
+        "first\n"
+    );
     assert_eq!(world.user_git(), before);
 }
 
@@ -98,7 +126,13 @@ async fn a_detached_head_and_a_merge_in_progress_can_be_snapshot() {
     let before = world.user_git();
     let repository = world.repository().await;
     let snapshot = world.snapshot(&repository).await;
-    assert!(world.text_at(&repository, &snapshot, "a").await.unwrap().contains("<<<<<<<"));
+    assert!(
+        world
+            .text_at(&repository, &snapshot, "a")
+            .await
+            .unwrap()
+            .contains("<<<<<<<")
+    );
     assert_eq!(world.user_git(), before);
 }
 
@@ -123,7 +157,11 @@ async fn odd_files_come_through_snapshot_slot_and_result_unchanged() {
 
     let snapshot = world.snapshot(&repository).await;
     let slot = world.slot(&repository, &snapshot).await;
-    let collected = world.workspaces.collect(&repository, &slot, &snapshot.commit).await.unwrap();
+    let collected = world
+        .workspaces
+        .collect(&repository, &slot, &snapshot.commit)
+        .await
+        .unwrap();
 
     assert_eq!(snapshot.tree.as_str(), tree_by_git(&world));
     let modes = world.tree_of(&repository, snapshot.commit.as_str());
@@ -131,8 +169,14 @@ async fn odd_files_come_through_snapshot_slot_and_result_unchanged() {
     assert_eq!(modes["new.sh"], "100755");
     assert_eq!(modes["link"], "120000");
     assert_eq!((collected.changed, collected.refused), (0, vec![]));
-    assert_eq!(std::fs::read(slot.root.join("binary")).unwrap(), [0, 159, 146, 150, 10, 13, 10]);
-    assert_eq!(std::fs::read_link(slot.root.join("link")).unwrap().to_str(), Some("tool.sh"));
+    assert_eq!(
+        std::fs::read(slot.root.join("binary")).unwrap(),
+        [0, 159, 146, 150, 10, 13, 10]
+    );
+    assert_eq!(
+        std::fs::read_link(slot.root.join("link")).unwrap().to_str(),
+        Some("tool.sh")
+    );
     assert_eq!(world.user_git(), before);
 }
 
@@ -153,14 +197,38 @@ async fn line_ends_are_converted_as_the_users_git_would() {
     let snapshot = world.workspaces.snapshot(&repository, &buffers).await.unwrap();
     let slot = world.slot(&repository, &snapshot).await;
     write(&slot.root.join("a.txt"), b"one\r\nTWO\r\nthree\r\n");
-    let collected = world.workspaces.collect(&repository, &slot, &snapshot.commit).await.unwrap();
+    let collected = world
+        .workspaces
+        .collect(&repository, &slot, &snapshot.commit)
+        .await
+        .unwrap();
 
-    assert_eq!(world.text_at(&repository, &snapshot, "a.txt").await.unwrap(), "one\nTWO\n");
-    assert_eq!(world.text_at(&repository, &snapshot, "new.txt").await.unwrap(), "x\ny\n");
-    assert_eq!(world.text_at(&repository, &snapshot, "c.raw").await.unwrap(), "one\r\n");
-    assert_eq!(std::fs::read_to_string(slot.root.join("new.txt")).unwrap(), "x\r\ny\r\n");
-    assert_eq!(std::fs::read_to_string(slot.root.join("b.bat")).unwrap(), "one\r\n");
-    let result = world.workspaces.file_at(&repository, &collected.commit, "a.txt").await.unwrap().unwrap();
+    assert_eq!(
+        world.text_at(&repository, &snapshot, "a.txt").await.unwrap(),
+        "one\nTWO\n"
+    );
+    assert_eq!(
+        world.text_at(&repository, &snapshot, "new.txt").await.unwrap(),
+        "x\ny\n"
+    );
+    assert_eq!(
+        world.text_at(&repository, &snapshot, "c.raw").await.unwrap(),
+        "one\r\n"
+    );
+    assert_eq!(
+        std::fs::read_to_string(slot.root.join("new.txt")).unwrap(),
+        "x\r\ny\r\n"
+    );
+    assert_eq!(
+        std::fs::read_to_string(slot.root.join("b.bat")).unwrap(),
+        "one\r\n"
+    );
+    let result = world
+        .workspaces
+        .file_at(&repository, &collected.commit, "a.txt")
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(String::from_utf8(result).unwrap(), "one\nTWO\nthree\n");
     assert_eq!(collected.changed, 1);
     assert_eq!(world.user_git(), before);
@@ -198,7 +266,10 @@ async fn secret_files_are_in_the_snapshot_but_no_agent_can_reach_them() {
     let slot = world.slot(&repository, &snapshot).await;
 
     assert_eq!(snapshot.withheld, [".env", ".env.local", "deploy/key.pem"]);
-    assert_eq!(world.text_at(&repository, &snapshot, ".env").await.unwrap(), "TOKEN=geheim\n");
+    assert_eq!(
+        world.text_at(&repository, &snapshot, ".env").await.unwrap(),
+        "TOKEN=geheim\n"
+    );
     assert!(!slot.root.join(".env").exists() && slot.root.join("new.txt").exists());
     let (_, objects) = world.try_git(&slot.root, &["cat-file", "--batch-all-objects", "--batch"]);
     assert!(objects.contains("new\n") && !objects.contains("geheim"));
@@ -207,10 +278,18 @@ async fn secret_files_are_in_the_snapshot_but_no_agent_can_reach_them() {
 
     write(&slot.root.join(".env"), b"from the agent\n");
     write(&slot.root.join("a.txt"), b"agent\n");
-    let collected = world.workspaces.collect(&repository, &slot, &snapshot.commit).await.unwrap();
+    let collected = world
+        .workspaces
+        .collect(&repository, &slot, &snapshot.commit)
+        .await
+        .unwrap();
     assert_eq!(collected.changed, 1);
     assert_eq!(collected.refused[0].path, ".env");
-    let next = world.workspaces.collect(&repository, &slot, &collected.commit).await.unwrap();
+    let next = world
+        .workspaces
+        .collect(&repository, &slot, &collected.commit)
+        .await
+        .unwrap();
     assert_eq!((next.changed, next.refused.len()), (0, 1));
 }
 
@@ -234,12 +313,22 @@ async fn what_cannot_be_taken_does_not_stop_the_snapshot() {
     world.try_git(&world.project(), &["init", "-q", "inner"]);
     world.write("inner/file", "x\n");
     let pipe = world.project().join("pipe");
-    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
     world.write("b", "b\n");
     let repository = world.repository().await;
     let buffers = [buffer("inner/file", "y"), buffer("../outside", "y")];
     let snapshot = world.workspaces.snapshot(&repository, &buffers).await.unwrap();
-    let paths: Vec<String> = world.tree_of(&repository, snapshot.commit.as_str()).into_keys().collect();
+    let paths: Vec<String> = world
+        .tree_of(&repository, snapshot.commit.as_str())
+        .into_keys()
+        .collect();
     assert_eq!(paths, ["a", "b"]);
 }
 
@@ -282,6 +371,26 @@ async fn a_split_index_is_understood() {
     let before = world.user_git();
     let repository = world.repository().await;
     let snapshot = world.snapshot(&repository).await;
-    assert_eq!(world.text_at(&repository, &snapshot, "b").await.unwrap(), "changed\n");
+    assert_eq!(
+        world.text_at(&repository, &snapshot, "b").await.unwrap(),
+        "changed\n"
+    );
+    assert_eq!(world.user_git(), before);
+}
+
+#[tokio::test]
+async fn a_file_that_git_is_told_not_to_look_at_is_seen() {
+    let world = World::new().await;
+    world.write("a", "a\n");
+    world.commit_all();
+    world.git(&["update-index", "--assume-unchanged", "a"]);
+    world.write("a", "the user sees this\n");
+    let before = world.user_git();
+    let repository = world.repository().await;
+    let snapshot = world.snapshot(&repository).await;
+    assert_eq!(
+        world.text_at(&repository, &snapshot, "a").await.unwrap(),
+        "the user sees this\n"
+    );
     assert_eq!(world.user_git(), before);
 }

@@ -23,8 +23,15 @@ impl World {
             std::fs::create_dir(place.path().join(folder)).unwrap();
         }
         let root = place.path().canonicalize().unwrap();
-        let user = UserHome { home: Some(root.join("home")), config_home: None };
-        let places = Places { state: root.join("state"), cache: root.join("cache"), user };
+        let user = UserHome {
+            home: Some(root.join("home")),
+            config_home: None,
+        };
+        let places = Places {
+            state: root.join("state"),
+            cache: root.join("cache"),
+            user,
+        };
         let workspaces = Workspaces::open(places, search_path()).await.unwrap();
         let world = Self { place, workspaces };
         world.git(init);
@@ -50,16 +57,26 @@ impl World {
     }
 
     /// Git as somebody would type it in this folder.
-    #[expect(clippy::disallowed_methods, reason = "the user and the agent of a test run git themselves")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the user and the agent of a test run git themselves"
+    )]
     pub(super) fn try_git(&self, folder: &Path, args: &[&str]) -> (bool, String) {
         let mut command = std::process::Command::new("git");
-        command.args(args).current_dir(folder).env_clear().env("PATH", search_path());
+        command
+            .args(args)
+            .current_dir(folder)
+            .env_clear()
+            .env("PATH", search_path());
         command.env("HOME", self.root().join("home")).env("LC_ALL", "C");
         for who in ["AUTHOR", "COMMITTER"] {
-            command.env(format!("GIT_{who}_NAME"), "Ada").env(format!("GIT_{who}_EMAIL"), "ada@example.invalid");
+            command
+                .env(format!("GIT_{who}_NAME"), "Ada")
+                .env(format!("GIT_{who}_EMAIL"), "ada@example.invalid");
         }
         let output = command.output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let text =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         (output.status.success(), text)
     }
 
@@ -77,17 +94,32 @@ impl World {
     }
 
     pub(super) async fn slot(&self, repository: &Repository, snapshot: &Snapshot) -> Slot {
-        self.workspaces.acquire(repository, &snapshot.commit, &note()).await.unwrap()
+        self.workspaces
+            .acquire(repository, &snapshot.commit, &note())
+            .await
+            .unwrap()
     }
 
-    pub(super) async fn text_at(&self, repository: &Repository, snapshot: &Snapshot, path: &str) -> Option<String> {
-        let bytes = self.workspaces.file_at(repository, &snapshot.commit, path).await.unwrap()?;
+    pub(super) async fn text_at(
+        &self,
+        repository: &Repository,
+        snapshot: &Snapshot,
+        path: &str,
+    ) -> Option<String> {
+        let bytes = self
+            .workspaces
+            .file_at(repository, &snapshot.commit, path)
+            .await
+            .unwrap()?;
         Some(String::from_utf8(bytes).unwrap())
     }
 
     /// Every path and mode in a commit of ours.
     pub(super) fn tree_of(&self, repository: &Repository, commit: &str) -> BTreeMap<String, String> {
-        let vault = self.root().join("state/repositories").join(repository.id.as_str());
+        let vault = self
+            .root()
+            .join("state/repositories")
+            .join(repository.id.as_str());
         let git_dir = format!("--git-dir={}", vault.join("git").display());
         let listed = self.git(&[&git_dir, "-c", "core.quotePath=false", "ls-tree", "-r", commit]);
         listed
@@ -106,11 +138,26 @@ impl World {
 }
 
 pub(super) fn buffer(path: &str, text: &str) -> Buffer {
-    Buffer { path: path.to_owned(), text: text.as_bytes().to_vec() }
+    Buffer {
+        path: path.to_owned(),
+        text: text.as_bytes().to_vec(),
+    }
+}
+
+/// So many different lines with this line end.
+pub(super) fn numbered(lines: usize, end: &str) -> String {
+    (0..lines)
+        .flat_map(|line| ["line ".to_owned(), line.to_string(), end.to_owned()])
+        .collect()
 }
 
 pub(super) fn note() -> SlotNote {
-    SlotNote { run: "pipeline-t-1".into(), step: "developer".into(), fence: 1, trust: None }
+    SlotNote {
+        run: "pipeline-t-1".into(),
+        step: "developer".into(),
+        fence: 1,
+        trust: None,
+    }
 }
 
 pub(super) fn write(path: &Path, bytes: &[u8]) {
@@ -128,7 +175,11 @@ pub(super) fn fingerprint(folder: &Path) -> BTreeMap<PathBuf, String> {
     while let Some(path) = open.pop() {
         let metadata = std::fs::symlink_metadata(&path).unwrap();
         let content = if metadata.is_dir() {
-            open.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            open.extend(
+                std::fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
             "folder".to_owned()
         } else if metadata.is_symlink() {
             format!("link {}", std::fs::read_link(&path).unwrap().display())
@@ -143,8 +194,12 @@ pub(super) fn fingerprint(folder: &Path) -> BTreeMap<PathBuf, String> {
 /// The user's or an agent's files without `.git`, by relative path.
 pub(super) fn files_of(folder: &Path) -> BTreeMap<PathBuf, String> {
     let relative = |path: PathBuf| path.strip_prefix(folder).unwrap().to_owned();
-    let found = fingerprint(folder).into_iter().map(|(path, content)| (relative(path), content));
-    found.filter(|(path, content)| !path.starts_with(".git") && !content.ends_with("folder")).collect()
+    let found = fingerprint(folder)
+        .into_iter()
+        .map(|(path, content)| (relative(path), content));
+    found
+        .filter(|(path, content)| !path.starts_with(".git") && !content.ends_with("folder"))
+        .collect()
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests use the git of the machine")]

@@ -120,6 +120,7 @@ fn dynamic_registration_is_asked_for_by_method() {
     assert!(capabilities.registers("textDocument/didOpen"));
     assert!(!capabilities.registers("workspace/didChangeWatchedFiles"));
     assert!(!capabilities.registers("textDocument/codeLens"));
+    assert!(capabilities.raw()["workspace"].is_object());
 }
 
 #[test]

@@ -68,7 +68,7 @@ async fn an_edit_is_applied_only_when_the_editor_says_so() {
         let edit = edit.clone();
         let apply = async move |client: Client| client.apply_edit("Add\u{0} test", &edit).await;
         let (applied, message) = asked(apply, |peer, request| {
-            assert!(peer.answer(request, answer.clone()))
+            assert!(peer.answer(request, answer.clone()));
         })
         .await;
         assert_eq!(applied, expected, "{answer}");
@@ -85,7 +85,7 @@ async fn errors_of_any_code_are_a_no() {
     for code in [-32603, 32603, 0] {
         let apply = async |client: Client| client.apply_edit("x", &json!({})).await;
         let (applied, _) = asked(apply, |peer, request| {
-            assert!(peer.refuse(request, code, "stale"))
+            assert!(peer.refuse(request, code, "stale"));
         })
         .await;
         assert_eq!(
@@ -149,7 +149,7 @@ async fn of_our_own_requests_only_the_announced_ones_are_sent() {
             .await
     };
     let (typed, _) = asked(input, |peer, request| {
-        assert!(peer.answer(request, json!({ "value": "text" })))
+        assert!(peer.answer(request, json!({ "value": "text" })));
     })
     .await;
     assert_eq!(typed, Ok(json!({ "value": "text" })));
@@ -185,7 +185,7 @@ async fn a_prompt_waits_until_it_is_cancelled_and_null_chooses_nothing() {
                 .await
         };
         let (choice, _) = asked(prompt, |peer, request| {
-            assert!(peer.answer(request, answer.clone()))
+            assert!(peer.answer(request, answer.clone()));
         })
         .await;
         assert_eq!(choice, expected, "{answer}");
@@ -261,4 +261,32 @@ async fn nobody_waits_for_an_editor_that_is_gone() {
     client.close();
     assert_eq!(asking.await.unwrap(), Outcome::Unanswered);
     assert_eq!(client.apply_edit("x", &json!({})).await, Outcome::Unanswered);
+}
+
+#[tokio::test]
+async fn messages_to_people_are_plain_text() {
+    let (client, mut peer) = Peer::connect(&json!({}));
+    client
+        .show_message(MessageType::Warning, "over\u{1b}[1m budget")
+        .await;
+    client.log_message(MessageType::Info, "a\u{0}b");
+    let shown = peer.next_now().unwrap();
+    assert_eq!(shown["method"], "window/showMessage");
+    assert_eq!(shown["params"], json!({ "type": 2, "message": "over[1m budget" }));
+    let logged = peer.next_now().unwrap();
+    assert_eq!(logged["method"], "window/logMessage");
+    assert_eq!(logged["params"], json!({ "type": 3, "message": "ab" }));
+}
+
+#[tokio::test]
+async fn diagnostics_carry_a_version_only_for_clients_that_know_it() {
+    let knows = json!({ "textDocument": { "publishDiagnostics": { "versionSupport": true } } });
+    for (capabilities, version) in [(knows, json!(3)), (json!({}), Value::Null)] {
+        let (client, mut peer) = Peer::connect(&capabilities);
+        client.publish_diagnostics(&uri(), Some(3), &json!([])).await;
+        let published = peer.next_now().unwrap();
+        assert_eq!(published["method"], "textDocument/publishDiagnostics");
+        assert_eq!(published["params"]["uri"], uri().as_str());
+        assert_eq!(published["params"]["version"], version);
+    }
 }

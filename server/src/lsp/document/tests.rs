@@ -58,6 +58,16 @@ fn ranges_count_in_the_negotiated_encoding() {
 }
 
 #[test]
+fn a_document_counts_as_its_client_does() {
+    let documents = opened("a😀b", PositionEncoding::Utf16);
+    let document = documents.get(&uri()).unwrap();
+    assert_eq!(documents.encoding(), PositionEncoding::Utf16);
+    assert_eq!(document.rope().len_chars(), 3);
+    assert_eq!(document.byte_at(lsp_types::Position::new(0, 3)), 5);
+    assert_eq!(document.position_at(5), lsp_types::Position::new(0, 3));
+}
+
+#[test]
 fn a_snapshot_keeps_what_it_saw() {
     let mut documents = opened("before", PositionEncoding::Utf16);
     let snapshot = documents.snapshot();

@@ -118,7 +118,7 @@ fn a_position_beyond_everything_is_the_end_of_the_document() {
 
 #[test]
 fn the_cheapest_offered_encoding_is_chosen_and_utf_16_when_there_is_no_offer() {
-    let choose = |offered: &[&str]| PositionEncoding::choose(offered.iter().copied());
+    let choose = PositionEncoding::choose;
     assert_eq!(choose(&["utf-16", "utf-32", "utf-8"]), PositionEncoding::Utf8);
     assert_eq!(choose(&["utf-16", "utf-32"]), PositionEncoding::Utf32);
     assert_eq!(choose(&["utf-16"]), PositionEncoding::Utf16);

@@ -15,13 +15,6 @@ pub(crate) enum Id {
 }
 
 impl Id {
-    pub(crate) fn to_value(&self) -> Value {
-        match self {
-            Self::Number(number) => Value::from(*number),
-            Self::Text(text) => Value::from(text.as_str()),
-        }
-    }
-
     pub(crate) fn from_value(value: &Value) -> Option<Self> {
         match value {
             Value::Number(number) => number.as_i64().map(Self::Number),
@@ -70,6 +63,14 @@ pub(crate) enum Defect {
     Hollow(Id),
 }
 
+/// The `id` of a message.
+enum IdField {
+    Absent,
+    Usable(Id),
+    /// Neither an integer nor a string.
+    Odd,
+}
+
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
@@ -108,10 +109,10 @@ pub(crate) fn parse(body: &[u8]) -> Result<Message, Defect> {
     if envelope.jsonrpc.map(RawValue::get) != Some("\"2.0\"") {
         return Err(Defect::NoMessage("`jsonrpc` must be \"2.0\""));
     }
-    let id = envelope
-        .id
-        .map(|raw| value(raw).map(|id| Id::from_value(&id)))
-        .transpose()?;
+    let id = match envelope.id {
+        Some(raw) => Id::from_value(&value(raw)?).map_or(IdField::Odd, IdField::Usable),
+        None => IdField::Absent,
+    };
     match envelope.method {
         Some(method) => request(method, id, envelope.params),
         None => answer(id, &envelope),
@@ -125,19 +126,19 @@ fn no_object(text: &str) -> Defect {
     }
 }
 
-fn request(method: &RawValue, id: Option<Option<Id>>, params: Option<&RawValue>) -> Result<Message, Defect> {
+fn request(method: &RawValue, id: IdField, params: Option<&RawValue>) -> Result<Message, Defect> {
     let Value::String(method) = value(method)? else {
         return Err(Defect::NoMessage("`method` must be a string"));
     };
     let params = params.map(value).transpose()?;
     match id {
-        Some(Some(id)) => Ok(Message::Request { id, method, params }),
-        Some(None) => Err(Defect::NoMessage("`id` must be an integer or a string")),
-        None => Ok(Message::Notification { method, params }),
+        IdField::Usable(id) => Ok(Message::Request { id, method, params }),
+        IdField::Odd => Err(Defect::NoMessage("`id` must be an integer or a string")),
+        IdField::Absent => Ok(Message::Notification { method, params }),
     }
 }
 
-fn answer(id: Option<Option<Id>>, envelope: &Envelope<'_>) -> Result<Message, Defect> {
+fn answer(id: IdField, envelope: &Envelope<'_>) -> Result<Message, Defect> {
     let outcome = match (envelope.error, envelope.result) {
         (Some(error), result) => match (value(error)?, result) {
             (Value::Null, Some(result)) => Ok(value(result)?),
@@ -153,13 +154,13 @@ fn answer(id: Option<Option<Id>>, envelope: &Envelope<'_>) -> Result<Message, De
         (None, Some(result)) => Ok(value(result)?),
         (None, None) => {
             return Err(match id {
-                Some(Some(id)) => Defect::Hollow(id),
+                IdField::Usable(id) => Defect::Hollow(id),
                 _ => Defect::NoMessage("neither `method` nor `result` nor `error`"),
             });
         }
     };
     match id {
-        Some(Some(id)) => Ok(Message::Answer { id, outcome }),
+        IdField::Usable(id) => Ok(Message::Answer { id, outcome }),
         _ => Err(Defect::StrayAnswer),
     }
 }

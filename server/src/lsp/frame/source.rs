@@ -63,8 +63,7 @@ impl<R: BufRead> Source<R> {
         })
     }
 
-    /// Skips at most `bytes_max` bytes, up to a `Content-Length:` line. No valid JSON text holds one (a string
-    /// cannot hold a line end), so a body is never cut in two by what is written in it.
+    /// Skips at most `bytes_max` bytes, up to a `Content-Length:` line.
     pub(super) fn seek_header(&mut self, bytes_max: u64) -> io::Result<Seek> {
         let mut left = bytes_max;
         let mut line = Vec::new();
@@ -86,12 +85,11 @@ impl<R: BufRead> Source<R> {
                 line.drain(..line.len().saturating_sub(HEADER_LINE_BYTES_MAX));
             }
         }
-        // The line that a header ends may have begun in here. It belongs to what was skipped only if the skipped
-        // bytes were a body, and then the header begins after it.
         Ok(Seek::Exhausted)
     }
 
-    fn take(&mut self, bytes_max: u64) -> io::Take<&mut Self> {
+    /// At most so many of the next bytes.
+    pub(super) fn take(&mut self, bytes_max: u64) -> io::Take<&mut Self> {
         Read::take(self, bytes_max)
     }
 }

@@ -1,4 +1,4 @@
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 
 use proptest::prelude::*;
 
@@ -25,10 +25,10 @@ impl Read for Pieces<'_> {
 }
 
 const SMALL: Limits = Limits {
-    header_bytes_max: 256,
-    body_bytes_max: 300,
-    resync_bytes_max: 2000,
-    skip_bytes_max: 5000,
+    header: 256,
+    body: 300,
+    resync: 2000,
+    skip: 5000,
 };
 
 fn frames_within(limits: Limits, input: &[u8], sizes: Vec<usize>) -> Vec<Frame> {

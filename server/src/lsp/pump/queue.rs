@@ -79,14 +79,14 @@ impl Queue {
     }
 
     /// Any other progress: a report of the same token that still waits leaves before it, without waiting longer.
-    pub(super) fn push_progress(&mut self, token: String, text: String, ends: bool) {
-        if let Some(report) = self.replaceable.remove(&token)
+    pub(super) fn push_progress(&mut self, token: &str, text: String, ends: bool) {
+        if let Some(report) = self.replaceable.remove(token)
             && let Some(item) = self.items.get_mut(&report)
         {
             item.replaceable_of = None;
         }
         if ends {
-            self.cooling.remove(&token);
+            self.cooling.remove(token);
         }
         self.push(text);
     }
@@ -118,7 +118,7 @@ impl Queue {
                 .copied();
             match until {
                 Some(until) if !self.closed => {
-                    earliest = Some(earliest.map_or(until, |other| other.min(until)))
+                    earliest = Some(earliest.map_or(until, |other| other.min(until)));
                 }
                 _ => {
                     place = Some(candidate);

@@ -23,7 +23,7 @@ const IN_FLIGHT_MAX: usize = 256;
 /// Requests that are being worked on, and answers that wait for the editor to read.
 const JOBS_MAX: usize = 2 * IN_FLIGHT_MAX;
 /// How long an editor may send without reading anything.
-const STALL_LIMIT_MS: u64 = 60_000;
+const STALL_LIMIT_MS: u64 = 30_000;
 /// A notification is posted, never worked on: one that takes longer is a defect and is dropped.
 const NOTIFICATION_LIMIT_MS: u64 = 5_000;
 const INITIALIZE_LIMIT_MS: u64 = 30_000;
@@ -161,13 +161,13 @@ impl<S: LanguageServer, W: FnMut(i64)> Dispatcher<S, W> {
             // Requests; without an id there is nobody to answer.
             "initialize" | "shutdown" => tracing::debug!(method, "ignored: not a notification"),
             _ if self.phase == Phase::BeforeInitialize => {
-                tracing::debug!(method, "ignored before initialize")
+                tracing::debug!(method, "ignored before initialize");
             }
             _ => {
                 let call = self.call(None, method.clone(), params);
                 match tokio::time::timeout(Duration::from_millis(NOTIFICATION_LIMIT_MS), call).await {
                     Ok(Outcome::Panicked) => {
-                        tracing::error!(method, "the handler of a notification panicked")
+                        tracing::error!(method, "the handler of a notification panicked");
                     }
                     Ok(_) => {}
                     Err(_) => tracing::error!(method, "the handler of a notification took too long"),
@@ -189,14 +189,14 @@ impl<S: LanguageServer, W: FnMut(i64)> Dispatcher<S, W> {
     /// Whether this request may be worked on.
     fn admit(&self, id: &Id, method: &str) -> Result<(), Error> {
         match (self.phase, method) {
-            (Phase::BeforeInitialize, "initialize") => return Ok(()),
+            (Phase::BeforeInitialize, "initialize") | (Phase::Working, "shutdown") => return Ok(()),
             (Phase::BeforeInitialize, _) => return Err(faults::not_initialized()),
             (Phase::AfterShutdown, _) => return Err(faults::invalid("the server has been shut down")),
             (Phase::Working, "initialize") => {
                 return Err(faults::invalid("the server is initialized already"));
             }
             (Phase::Working, "exit") => return Err(faults::invalid("`exit` is a notification")),
-            (Phase::Working, "shutdown") => return Ok(()),
+
             (Phase::Working, method) if method.starts_with("$/") => {
                 return Err(faults::unknown_method(method));
             }
@@ -319,9 +319,10 @@ impl<S: LanguageServer, W: FnMut(i64)> Dispatcher<S, W> {
             .and_then(|params| params.get("id"))
             .and_then(Id::from_value);
         let service_id = id.and_then(|id| self.in_flight.requests().get(&id).copied());
-        match service_id {
-            Some(service_id) => self.cancel_service_id(service_id).await,
-            None => tracing::debug!("nothing to cancel: the request is answered already or never came"),
+        if let Some(service_id) = service_id {
+            self.cancel_service_id(service_id).await;
+        } else {
+            tracing::debug!("nothing to cancel: the request is answered already or never came");
         }
     }
 
@@ -356,7 +357,9 @@ impl<S: LanguageServer, W: FnMut(i64)> Dispatcher<S, W> {
     /// Sends an answer without ever waiting here. It is in line when this returns.
     fn send(&mut self, response: Response) {
         let outbox = self.client.outbox().clone();
-        let mut sending = Box::pin(async move { drop(outbox.send(&response).await) });
+        let mut sending = Box::pin(async move {
+            let _ = outbox.send(&response).await;
+        });
         if sending.as_mut().now_or_never().is_none() {
             self.jobs.spawn(sending);
         }

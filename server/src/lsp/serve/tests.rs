@@ -8,7 +8,7 @@ mod order;
 use std::io::{self, BufReader, PipeReader, PipeWriter, Write};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lab::Lab;
 use serde_json::{Value, json};
@@ -144,6 +144,19 @@ impl Rig {
                 return message;
             }
             self.kept.push(message);
+        }
+    }
+
+    /// Waits until the server has more to say than it may keep.
+    fn wait_until_full(&self) {
+        let asked = Instant::now();
+        while self
+            .client
+            .outbox()
+            .try_send(&json!({ "jsonrpc": "2.0", "method": "lab/filler" }))
+            .is_ok()
+        {
+            assert!(asked.elapsed() < LIMIT, "the outbox never fills");
         }
     }
 

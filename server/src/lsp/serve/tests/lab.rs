@@ -46,7 +46,10 @@ impl Lab {
             .finish()
             .0
     }
+}
 
+#[expect(clippy::unused_async, reason = "the service takes handlers that are async")]
+impl Lab {
     async fn echo(&self, params: Value) -> Result<Value> {
         Ok(params)
     }
@@ -118,7 +121,8 @@ impl Lab {
     }
 
     async fn progress(&self, params: Value) -> Result<Value> {
-        let mut progress = WorkDone::under(self.client.clone(), params["workDoneToken"].clone(), "Lab");
+        let mut progress =
+            WorkDone::new(self.client.clone(), "lab", "Lab").under(params["workDoneToken"].clone());
         progress.begin("begin", 0).await;
         for percentage in 1..=100 {
             progress.report("on", percentage).await;

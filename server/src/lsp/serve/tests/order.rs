@@ -167,3 +167,30 @@ fn an_editor_that_does_not_read_is_still_heard() {
         .collect();
     assert!(seen.iter().copied().eq(0..1000));
 }
+
+#[test]
+fn an_editor_that_asks_two_thousand_times_before_it_reads_gets_every_answer_in_order() {
+    let mut rig = Rig::start();
+    rig.request("initialize", "initialize", &json!({ "capabilities": {} }));
+    let mut input = rig.input.take().unwrap();
+    let sending = thread::spawn(move || {
+        let padding = "x".repeat(1000);
+        for id in 0..2000 {
+            let text =
+                json!({ "jsonrpc": "2.0", "id": id, "method": "lab/echo", "params": padding }).to_string();
+            write!(input, "Content-Length: {}\r\n\r\n{text}", text.len()).unwrap();
+        }
+        input
+    });
+    rig.wait_until_full();
+    rig.read();
+    rig.answer("initialize");
+    for id in 0..2000 {
+        assert_eq!(rig.answer(id)["id"], id);
+        assert!(
+            rig.kept.iter().all(|message| message.get("id").is_none()),
+            "an answer came too early"
+        );
+    }
+    rig.input = Some(sending.join().unwrap());
+}
