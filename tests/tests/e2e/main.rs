@@ -1,5 +1,6 @@
 //! End-to-end tests: the built binary and real programs, over their outside surfaces only.
 
+mod docs;
 mod framing;
 mod loop_demo;
 mod neovim;
