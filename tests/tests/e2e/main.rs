@@ -1,7 +1,11 @@
 //! End-to-end tests: the built binary and real programs, over their outside surfaces only.
 
+mod cli;
+mod crash;
 mod docs;
 mod framing;
+mod loop_api;
+mod loop_claude;
 mod loop_demo;
 mod neovim;
 mod rig_api;
