@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use super::book;
 
 /// Calls whose first text is an error code.
-const CODED_CALLS: [&str; 7] = [
+const CODED_CALLS: [&str; 8] = [
     "Error::usage(",
     "Error::state(",
     "Error::new(",
     "Problem::new(",
     "with_code(",
+    ".code(",
     "code: Cow::Borrowed(",
     "code: \"",
 ];
