@@ -86,7 +86,7 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str, bool)> {
 /// The text without its fences.
 pub(super) fn prose(text: &str) -> String {
     let kept = lines(text).filter(|(_, _, is_prose)| *is_prose);
-    kept.map(|(_, line, _)| format!("{line}\n")).collect()
+    kept.map(|(_, line, _)| line).collect::<Vec<_>>().join("\n")
 }
 
 /// The fenced blocks.

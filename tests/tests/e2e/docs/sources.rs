@@ -73,7 +73,9 @@ pub(super) fn variants(declaration: &str) -> Vec<(String, Vec<String>)> {
 pub(super) fn codes(path_has: impl Fn(&str) -> bool) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (path, text) in all().iter().filter(|(path, _)| path_has(path)) {
-        for call in CODED_CALLS {
+        let helpers = helpers(text);
+        let calls = CODED_CALLS.into_iter().chain(helpers.iter().map(String::as_str));
+        for call in calls {
             let quoted = call.strip_suffix('"').unwrap_or(call);
             found.extend(
                 text.match_indices(call)
@@ -94,6 +96,16 @@ pub(super) fn codes(path_has: impl Fn(&str) -> bool) -> BTreeSet<String> {
         }
     }
     found
+}
+
+/// Calls of the functions in this text that take a code first.
+fn helpers(text: &str) -> Vec<String> {
+    let functions = text.split("fn ").skip(1);
+    let take_a_code = functions.filter_map(|function| function.split_once("(code: &'static str"));
+    let names = take_a_code
+        .map(|(name, _)| name)
+        .filter(|name| name.chars().all(|c| c.is_alphanumeric() || c == '_'));
+    names.map(|name| format!("{name}(")).collect()
 }
 
 /// The text that comes next, if only names and signs stand before it.
