@@ -2,6 +2,7 @@
 
 mod cli;
 mod crash;
+mod docs;
 mod framing;
 mod loop_api;
 mod loop_claude;
