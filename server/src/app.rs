@@ -29,7 +29,7 @@ impl App {
         let spawner = Spawner::from_own_executable(protected)?;
         let user = UserHome { home: environment.home(), config_home: environment.path("XDG_CONFIG_HOME") };
         let places = Places { state: directories.state.clone(), cache: directories.cache.clone(), user };
-        let workspaces = Workspaces::open(places, environment.search_path()).await?;
+        let workspaces = Workspaces::open(places, spawner.clone(), environment.search_path()).await?;
         let configurations = Configurations::new(Arc::clone(&environment), directories.config.clone(), store.clone());
         let engine = Engine::open(Services {
             store,
