@@ -109,7 +109,8 @@ async fn world(files: &[(&str, &str)], shim: PathBuf, variables: &[(&str, &str)]
         cache: directories.cache.clone(),
         user: UserHome::default(),
     };
-    let workspaces = Workspaces::open(places, environment.search_path())
+    let spawner = Spawner::new(shim);
+    let workspaces = Workspaces::open(places, spawner.clone(), environment.search_path())
         .await
         .expect("workspaces");
     let configurations = Configurations::new(
@@ -120,7 +121,7 @@ async fn world(files: &[(&str, &str)], shim: PathBuf, variables: &[(&str, &str)]
     let engine = Engine::open(Services {
         store,
         workspaces: Arc::new(workspaces),
-        spawner: Spawner::new(shim),
+        spawner,
         environment,
         clock: Arc::new(SystemClock),
         redactor: Arc::new(Redactor::new()),
