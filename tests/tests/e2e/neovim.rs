@@ -27,11 +27,6 @@ struct Desk {
 impl Desk {
     /// None where Neovim is not installed.
     async fn new(name: &str, test: &str) -> Option<Self> {
-        let files = [
-            ("calc.py", BEFORE),
-            ("test_calc.py", test),
-            (".gitignore", "__pycache__/\n"),
-        ];
         let (repo, home) = repository(test);
         let mut nvim = Neovim::start(name, &home, &repo.path())?;
         let (git_before, tree_before) = (repo.fingerprint_git(), repo.tree());
