@@ -222,15 +222,15 @@ impl VsCode {
         self.page_until(code, &json!(part)).await;
     }
 
-    /// Waits for a lens with these words.
+    /// Waits for a lens of exactly these words.
     pub async fn lens(&mut self, title: &str) {
-        let code = "return (await page.locator('.codelens-decoration a', { hasText: given }).count()) > 0;";
+        let code = "return (await page.locator('.codelens-decoration a').getByText(given, { exact: true }).count()) > 0;";
         self.page_until(code, &json!(title)).await;
     }
 
     /// Clicks it.
     pub async fn click_lens(&mut self, title: &str) {
-        let code = "await page.locator('.codelens-decoration a', { hasText: given }).first().click();";
+        let code = "await page.locator('.codelens-decoration a').getByText(given, { exact: true }).first().click();";
         self.page(code, &json!(title)).await;
     }
 

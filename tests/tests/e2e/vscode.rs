@@ -137,7 +137,7 @@ async fn accepts_a_change(desk: &mut Desk) {
 
     // Then the hunk has its lenses, above the line where the TODO is now
     desk.show(TODO).await;
-    desk.code.lens("Accept hunk").await;
+    desk.code.lens("Accept").await;
     desk.code.status_bar("waiting for approval").await;
     desk.code.picture("vscode-review").await;
     assert!(
@@ -147,7 +147,7 @@ async fn accepts_a_change(desk: &mut Desk) {
     );
 
     // When it is accepted, the document holds the change and both lines, and is not saved
-    desk.code.click_lens("Accept hunk").await;
+    desk.code.click_lens("Accept").await;
     let look = "
         const document = await vscode.workspace.openTextDocument(given.file);
         return document.getText().includes(given.line);";
