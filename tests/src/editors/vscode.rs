@@ -222,6 +222,12 @@ impl VsCode {
         self.page_until(code, &json!(part)).await;
     }
 
+    /// Waits for a row of our view with this text in it.
+    pub async fn row(&mut self, part: &str) {
+        let code = "return (await page.locator('.pane-body .monaco-list-row', { hasText: given }).count()) > 0;";
+        self.page_until(code, &json!(part)).await;
+    }
+
     /// Waits for a lens of exactly these words.
     pub async fn lens(&mut self, title: &str) {
         let code = "return (await page.locator('.codelens-decoration a').getByText(given, { exact: true }).count()) > 0;";

@@ -131,8 +131,8 @@ async fn accepts_a_change(desk: &mut Desk) {
     desk.code.command("Clode Agents: Focus on Pipelines View").await;
     desk.code.picture("vscode-plan").await;
 
-    // When it is approved, and the person types on
-    desk.code.command("Clode Agents: Approve…").await;
+    // When it is approved where it is read, and the person types on
+    desk.code.click_lens("Approve plan").await;
     desk.type_line("cursorTop", "# typed while they worked\n").await;
 
     // Then the hunk has its lenses, above the line where the TODO is now
@@ -158,7 +158,7 @@ async fn accepts_a_change(desk: &mut Desk) {
         desk.document().await,
         json!({ "text": expected, "isDirty": true })
     );
-    desk.code.status_bar_without("waiting").await;
+    desk.code.row("completed").await;
     desk.code.picture("vscode-accepted").await;
 }
 

@@ -96,6 +96,22 @@ async fn a_todo_becomes_an_accepted_change_beside_what_was_typed_meanwhile() {
     desk.leave().await;
 }
 
+#[tokio::test]
+async fn a_plan_can_be_approved_where_it_is_read() {
+    let Some(mut desk) = Desk::new("read-plan", TEST).await else {
+        return;
+    };
+    desk.act_on_the_todo("Implement").await;
+    desk.nvim.pipeline("awaitingApproval", Some("plan")).await;
+    desk.nvim.command("Clode plan").await;
+
+    desk.nvim.will_choose("Approve plan").await;
+    desk.nvim.lua("vim.lsp.buf.code_action()", &json!([])).await;
+
+    desk.nvim.pipeline("awaitingApproval", Some("patch")).await;
+    desk.leave().await;
+}
+
 /// Each progress began, never fell, always had a message with its percentage, and ended.
 fn told_its_progress(values: &[Value]) {
     let begun = values.iter().filter(|value| value["kind"] == "begin").count();
