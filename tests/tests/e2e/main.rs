@@ -1,8 +1,12 @@
 //! End-to-end tests: the built binary and real programs, over their outside surfaces only.
 
+mod budget;
 mod cli;
 mod crash;
+mod folders;
 mod framing;
+mod gates;
+mod hostile;
 mod loop_api;
 mod loop_claude;
 mod loop_demo;
