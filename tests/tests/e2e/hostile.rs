@@ -483,7 +483,7 @@ async fn a_state_directory_that_cannot_be_written_is_named_and_the_editor_lives_
 async fn a_full_disk_fails_the_run_with_a_clear_word_and_leaves_the_user_s_files_alone() {
     let stage = Stage::demo();
     let state_directory = stage.home.path("state");
-    std::fs::create_dir_all(&state).expect("a directory");
+    std::fs::create_dir_all(&state_directory).expect("a directory");
     let within = |size: &str| {
         format!(
             "mount -t tmpfs -o size={size},mode=0700 tmpfs '{}' && exec '{}' run 'Write multiply' --test 'python3 test_calc.py' --yes",
