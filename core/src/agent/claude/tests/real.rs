@@ -132,7 +132,6 @@ async fn the_real_program_edits_under_our_policy_and_is_metered() {
         )]),
         Say::Text("All done."),
     ];
-    drop(edit);
     let (api, address) = Api::serve(script).await;
     let world = World {
         program: Program {
@@ -243,6 +242,7 @@ async fn a_session_that_was_stopped_for_money_is_resumed_where_it_was() {
         )
         .await;
     assert_eq!(ended.outcome, Outcome::OutOfMoney);
+    let first_cost = ended.reported.expect("it reports what a call costs");
     assert!(ended.begun && !world.place.path().join("work/b.txt").exists());
     assert_eq!(api.count(), 1, "nothing more was asked of the model");
 
@@ -256,6 +256,11 @@ async fn a_session_that_was_stopped_for_money_is_resumed_where_it_was() {
         ended.meter.usage().output_tokens,
         200,
         "only what this process used"
+    );
+    assert_eq!(
+        ended.reported,
+        Some(first_cost.times(2)),
+        "two calls, without the one of the process before"
     );
     let own = ended.meter.cost(&|_| {
         Some(crate::config::Price {
