@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::claude::tests::scripted::{Api, Say};
+use super::claude::tests::{found as claude, shim};
 use crate::clock::SystemClock;
 use crate::config::{Directories, Environment};
 use crate::engine::{Configurations, Engine, Services, Signal, StartRequest};
@@ -26,22 +27,6 @@ const LIMIT: Duration = Duration::from_secs(120);
 struct World {
     place: tempfile::TempDir,
     engine: Engine,
-}
-
-/// Our own executable, which the tests of this crate are not.
-fn shim() -> Option<PathBuf> {
-    let own = std::env::current_exe().ok()?;
-    Some(own.parent()?.parent()?.join("clode-ls")).filter(|shim| shim.exists())
-}
-
-/// Our executable and the real program, where a test run brought both.
-fn claude() -> Option<(PathBuf, PathBuf)> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "tests are told by the environment where the program is"
-    )]
-    let claude = std::env::var_os("CLODE_TEST_CLAUDE")?;
-    Some((shim()?, claude.into()))
 }
 
 fn git(folder: &Path, args: &[&str]) -> Output {

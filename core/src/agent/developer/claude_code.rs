@@ -14,14 +14,14 @@ use super::{NUDGE, Report, changes_nothing, host::note};
 use crate::agent::answer::Spoken;
 use crate::agent::assignment::Assignment;
 use crate::agent::claude::launch::{self, Account, DEVELOPER_TOOLS, Launch, SystemPrompt, Talk};
-use crate::agent::claude::meter::Meter;
+use crate::agent::claude::meter::{ANSWER_TOKENS_MAX, Meter};
 use crate::agent::claude::outcome::Outcome;
 use crate::agent::claude::session::{self, Ended};
 use crate::agent::detect;
+use crate::agent::private::private_folder;
 use crate::agent::prompt::Prompt;
 use crate::agent::survey::Depth;
 use crate::agent::task_master::look;
-use crate::agent::test_command::private_folder;
 use crate::config::SandboxMode;
 use crate::engine::{StepContext, WorkingDirectory};
 use crate::error::{Error, Kind};
@@ -34,6 +34,8 @@ use crate::provider::{Content, Message};
 const PROCESSES_MAX: usize = 64;
 /// Most model calls of one step, when nothing is configured.
 const TURNS_MAX_DEFAULT: u32 = 80;
+/// How often the program repeats a failed model call by itself.
+const RETRIES: u32 = 2;
 /// What a checkpoint of this kind is called.
 const FORM: &str = "claude-code";
 /// Said to a session that was stopped between two calls.
@@ -331,6 +333,8 @@ impl Sessions<'_> {
             model: self.contract.model.as_deref(),
             turns_max: agent.map_or(TURNS_MAX_DEFAULT, |agent| agent.max_turns),
             budget: Contract::own_budget(amount, self.next),
+            answer_tokens_max: ANSWER_TOKENS_MAX,
+            retries: RETRIES,
         };
         let child = services
             .spawner
