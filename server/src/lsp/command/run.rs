@@ -5,6 +5,7 @@ mod words;
 
 use clode_core::engine::{StartRequest, Until};
 use clode_core::id::TaskId;
+use clode_core::store::RunFilter;
 use clode_core::task::{Priority, Task};
 use clode_core::workspace::{Repository, check_path};
 use clode_core::{Error, Result};
@@ -69,7 +70,18 @@ pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Re
         let buffers = session.buffers_of(&documents, &repository);
         let request = StartRequest { repository, task, options: run_options, buffers, single: None };
         let engine = session.engine().await?;
-        let started = engine.start(request).await?;
+        let (repository, id) = (request.repository.id.clone(), request.task.id.clone());
+        let started = match engine.start(request).await {
+            Ok(started) => started,
+            Err(error) => {
+                if error.code == "taskIdInUse" {
+                    let filter = RunFilter { repository: Some(repository), task_id: Some(id), ..RunFilter::default() };
+                    let rows = engine.services().store.runs(filter).await.unwrap_or_default();
+                    rows.first().inspect(|row| invocation.subject.is(&row.id));
+                }
+                return Err(error);
+            }
+        };
         invocation.subject.is(&started.pipeline);
         if let Some(token) = options.event_token {
             session.desk().subscribe(&started.pipeline, token.0, 0).await;

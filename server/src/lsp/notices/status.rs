@@ -69,7 +69,9 @@ pub(crate) async fn status_of(session: &Session, folder: Option<&Folder>) -> Res
             pipelines.push(engine.summary_of(&row).await?);
         }
     }
-    let budget = engine.budget(&config, seen.first()).await?;
+    // Several repositories have no limit in common but the user's.
+    let only = if seen.len() == 1 { seen.first() } else { None };
+    let budget = engine.budget(&config, only).await?;
     let sandbox = tokio::time::timeout(PROBE_WAIT_MAX, engine.services().spawner.probe()).await;
     let sandbox = sandbox.map_or_else(|_| "none: not known yet".to_owned(), |tier| tier.to_string());
     let mut alerts = session.desk().alerts().all();
