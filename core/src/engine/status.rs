@@ -97,22 +97,36 @@ impl Engine {
         let mut per_provider = BTreeMap::new();
         for id in config.providers.keys() {
             let totals = ledger.day_totals(&day, &DayScope::Provider(id.clone())).await?;
-            let limit = limit(&|scope| {
-                matches!(scope, CapScope::ProviderDay(name) | CapScope::RepositoryProviderDay(name) if name == id)
-            });
+            let limit = limit(
+                &|scope| matches!(scope, CapScope::ProviderDay(name) | CapScope::RepositoryProviderDay(name) if name == id),
+            );
             per_provider.insert(id.clone(), day_view(&totals, limit, resets_at));
         }
-        let of_user = (day_view(&user, limit(&|scope| *scope == CapScope::UserDay), resets_at), DayOf::User);
+        let of_user = (
+            day_view(&user, limit(&|scope| *scope == CapScope::UserDay), resets_at),
+            DayOf::User,
+        );
         let (daily, scope) = match (repository, limit(&|scope| *scope == CapScope::RepositoryDay)) {
             (Some(id), Some(limit)) => {
                 let totals = ledger.day_totals(&day, &DayScope::Repository(id.clone())).await?;
                 let of_repository = day_view(&totals, Some(limit), resets_at);
-                let is_first = of_user.0.remaining.is_none_or(|left| of_repository.remaining.is_some_and(|here| here < left));
-                if is_first { (of_repository, DayOf::Repository) } else { of_user }
+                let is_first = of_user
+                    .0
+                    .remaining
+                    .is_none_or(|left| of_repository.remaining.is_some_and(|here| here < left));
+                if is_first {
+                    (of_repository, DayOf::Repository)
+                } else {
+                    of_user
+                }
             }
             _ => of_user,
         };
-        Ok(BudgetView { daily, scope, per_provider })
+        Ok(BudgetView {
+            daily,
+            scope,
+            per_provider,
+        })
     }
 
     /// The providers of this configuration and how they are.
@@ -124,7 +138,7 @@ impl Engine {
             let problem = provider.readiness.problem();
             let health = match (seen, &problem) {
                 (_, Some(_)) => json("blocked"),
-                (Some(status), None) => json(&status.health),
+                (Some(status), None) => json(status.health),
                 (None, None) => json("ok"),
             };
             ProviderView {
@@ -132,7 +146,7 @@ impl Engine {
                 kind: kind_name(provider.kind),
                 health,
                 reason: problem.or_else(|| seen.and_then(|status| status.reason.clone())),
-                circuit: seen.map_or_else(|| json("closed"), |status| json(&status.circuit)),
+                circuit: seen.map_or_else(|| json("closed"), |status| json(status.circuit)),
                 rpm: rate(rates.rpm, seen.map_or(0, |status| status.rpm.used)),
                 tpm: rate(rates.tpm, seen.map_or(0, |status| status.tpm.used)),
                 models: seen.map_or_else(

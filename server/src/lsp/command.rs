@@ -66,22 +66,70 @@ pub(crate) struct Command {
 
 /// Every command that is advertised.
 pub(crate) static COMMANDS: &[Command] = &[
-    Command { id: "clode.run", run: run::run },
-    Command { id: "clode.executeAgent", run: execute_agent::run },
-    Command { id: "clode.status", run: status::run },
-    Command { id: "clode.pipeline.get", run: pipeline::get::run },
-    Command { id: "clode.pipeline.list", run: pipeline::list::run },
-    Command { id: "clode.pipeline.wait", run: pipeline::wait::run },
-    Command { id: "clode.pipeline.subscribe", run: pipeline::subscribe::run },
-    Command { id: "clode.pipeline.pause", run: pipeline::control::pause },
-    Command { id: "clode.pipeline.resume", run: pipeline::control::resume },
-    Command { id: "clode.pipeline.cancel", run: pipeline::control::cancel },
-    Command { id: "clode.pipeline.delete", run: pipeline::delete::run },
-    Command { id: "clode.pipeline.retry", run: pipeline::retry::run },
-    Command { id: "clode.pipeline.approve", run: pipeline::approve::run },
-    Command { id: "clode.providers.check", run: providers_check::run },
-    Command { id: "clode.trust", run: trust::run },
-    Command { id: "clode.reloadConfig", run: reload_config::run },
+    Command {
+        id: "clode.run",
+        run: run::run,
+    },
+    Command {
+        id: "clode.executeAgent",
+        run: execute_agent::run,
+    },
+    Command {
+        id: "clode.status",
+        run: status::run,
+    },
+    Command {
+        id: "clode.pipeline.get",
+        run: pipeline::get::run,
+    },
+    Command {
+        id: "clode.pipeline.list",
+        run: pipeline::list::run,
+    },
+    Command {
+        id: "clode.pipeline.wait",
+        run: pipeline::wait::run,
+    },
+    Command {
+        id: "clode.pipeline.subscribe",
+        run: pipeline::subscribe::run,
+    },
+    Command {
+        id: "clode.pipeline.pause",
+        run: pipeline::control::pause,
+    },
+    Command {
+        id: "clode.pipeline.resume",
+        run: pipeline::control::resume,
+    },
+    Command {
+        id: "clode.pipeline.cancel",
+        run: pipeline::control::cancel,
+    },
+    Command {
+        id: "clode.pipeline.delete",
+        run: pipeline::delete::run,
+    },
+    Command {
+        id: "clode.pipeline.retry",
+        run: pipeline::retry::run,
+    },
+    Command {
+        id: "clode.pipeline.approve",
+        run: pipeline::approve::run,
+    },
+    Command {
+        id: "clode.providers.check",
+        run: providers_check::run,
+    },
+    Command {
+        id: "clode.trust",
+        run: trust::run,
+    },
+    Command {
+        id: "clode.reloadConfig",
+        run: reload_config::run,
+    },
 ];
 
 /// Answers `workspace/executeCommand`.
@@ -96,11 +144,17 @@ pub(crate) async fn execute(session: &Session, params: Value) -> Result<Value, j
 async fn carry_out(session: &Session, params: Value, subject: Subject) -> Result<Value> {
     let id = params.get("command").and_then(Value::as_str).unwrap_or_default();
     let Some(command) = COMMANDS.iter().find(|command| command.id == id) else {
-        return Err(Error::usage("unknownCommand", format!("there is no command `{id}`")));
+        return Err(Error::usage(
+            "unknownCommand",
+            format!("there is no command `{id}`"),
+        ));
     };
     let invocation = Invocation {
         options: arguments::options(params.get("arguments"))?,
-        work_done_token: params.get("workDoneToken").filter(|token| !token.is_null()).cloned(),
+        work_done_token: params
+            .get("workDoneToken")
+            .filter(|token| !token.is_null())
+            .cloned(),
         subject,
     };
     (command.run)(session, invocation).await
@@ -109,7 +163,9 @@ async fn carry_out(session: &Session, params: Value, subject: Subject) -> Result
 /// The error for the editor; where the state does not allow the call, with that state.
 async fn refusal(session: &Session, error: &Error, subject: &Subject) -> jsonrpc::Error {
     let status = match (subject.get(), session.opened()) {
-        (Some(run), Some(app)) if error.kind != Kind::Usage => app.engine.row(&run).await.ok().map(|row| row.status),
+        (Some(run), Some(app)) if error.kind != Kind::Usage => {
+            app.engine.row(&run).await.ok().map(|row| row.status)
+        }
         _ => None,
     };
     answer::with_status(error, status.as_deref())

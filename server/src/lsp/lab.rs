@@ -48,7 +48,12 @@ impl Lab {
         let session = Session::new(client, Arc::new(environment), Arc::new(Redactor::new()));
         handshake::initialize(&session).expect("an answer");
         session.settle();
-        Self { session, peer, folder, _home: home }
+        Self {
+            session,
+            peer,
+            folder,
+            _home: home,
+        }
     }
 
     /// Address of a file of the repository.
@@ -59,15 +64,29 @@ impl Lab {
     /// Carries out a command: its answer, or the code, message and data of the error.
     pub(crate) async fn command(&self, id: &str, arguments: Value) -> Result<Value, (i64, String, Value)> {
         let params = json!({ "command": id, "arguments": arguments });
-        let answer = tokio::time::timeout(LIMIT, command::execute(&self.session, params)).await.expect("in time");
-        answer.map_err(|error| (error.code.code(), error.message.into_owned(), error.data.unwrap_or_default()))
+        let answer = tokio::time::timeout(LIMIT, command::execute(&self.session, params))
+            .await
+            .expect("in time");
+        answer.map_err(|error| {
+            (
+                error.code.code(),
+                error.message.into_owned(),
+                error.data.unwrap_or_default(),
+            )
+        })
     }
 
     /// Starts a task and waits for its plan; answers the pipeline and the approval.
     pub(crate) async fn planned(&self, options: Value) -> (String, String) {
-        let started = self.command("clode.run", json!([options])).await.expect("started");
+        let started = self
+            .command("clode.run", json!([options]))
+            .await
+            .expect("started");
         let run = text(&started, "/pipelineId");
-        let waited = self.command("clode.pipeline.wait", json!([{ "pipelineId": run }])).await.expect("waited");
+        let waited = self
+            .command("clode.pipeline.wait", json!([{ "pipelineId": run }]))
+            .await
+            .expect("waited");
         assert_eq!(waited["status"], "awaitingApproval", "{waited}");
         (run, text(&waited, "/pendingApproval/id"))
     }
@@ -100,22 +119,32 @@ impl Lab {
 /// A text in an answer.
 pub(crate) fn text(value: &Value, pointer: &str) -> String {
     let found = value.pointer(pointer).and_then(Value::as_str);
-    found.unwrap_or_else(|| panic!("no {pointer} in {value}")).to_owned()
+    found
+        .unwrap_or_else(|| panic!("no {pointer} in {value}"))
+        .to_owned()
 }
 
 fn uri(path: &Path) -> Url {
     Url::from_file_path(path).expect("an absolute path")
 }
 
-#[expect(clippy::disallowed_methods, reason = "a repository of the user's is made by the user's own git")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a repository of the user's is made by the user's own git"
+)]
 fn repository(folder: &Path) {
     std::fs::create_dir_all(folder.join("src")).expect("made");
     std::fs::write(folder.join("src/sum.rs"), TEXT).expect("written");
     let identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"];
-    for arguments in [&["init", "-q"][..], &["add", "."], &["commit", "-q", "-m", "Begin"]] {
+    for arguments in [
+        &["init", "-q"][..],
+        &["add", "."],
+        &["commit", "-q", "-m", "Begin"],
+    ] {
         let mut git = std::process::Command::new("git");
         git.args(identity).args(arguments).current_dir(folder);
-        git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        git.env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1");
         assert!(git.status().expect("git runs").success(), "git {arguments:?}");
     }
 }

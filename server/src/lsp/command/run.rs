@@ -63,19 +63,34 @@ pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Re
             priority: options.task.priority.unwrap_or_default(),
             tests: options.task.tests.into_iter().map(Into::into).collect(),
             constraints: options.task.constraints,
-            target_files: target_files("task.targetFiles", session, &repository, options.task.target_files)?,
+            target_files: target_files(
+                "task.targetFiles",
+                session,
+                &repository,
+                options.task.target_files,
+            )?,
             origin: place.origin(session, &repository),
             diagnostics: place.diagnostic_lines(session, &repository),
         };
         let buffers = session.buffers_of(&documents, &repository);
-        let request = StartRequest { repository, task, options: run_options, buffers, single: None };
+        let request = StartRequest {
+            repository,
+            task,
+            options: run_options,
+            buffers,
+            single: None,
+        };
         let engine = session.engine().await?;
         let (repository, id) = (request.repository.id.clone(), request.task.id.clone());
         let started = match engine.start(request).await {
             Ok(started) => started,
             Err(error) => {
                 if error.code == "taskIdInUse" {
-                    let filter = RunFilter { repository: Some(repository), task_id: Some(id), ..RunFilter::default() };
+                    let filter = RunFilter {
+                        repository: Some(repository),
+                        task_id: Some(id),
+                        ..RunFilter::default()
+                    };
                     let rows = engine.services().store.runs(filter).await.unwrap_or_default();
                     rows.first().inspect(|row| invocation.subject.is(&row.id));
                 }
@@ -91,8 +106,13 @@ pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Re
                 "pipelineId": started.pipeline, "status": started.status, "reused": started.reused,
             }));
         }
-        let progress = session.desk().under(&started.pipeline, invocation.work_done_token).await;
-        engine.wait(&started.pipeline, Until::EndedOrWaiting, None).await?;
+        let progress = session
+            .desk()
+            .under(&started.pipeline, invocation.work_done_token)
+            .await;
+        engine
+            .wait(&started.pipeline, Until::EndedOrWaiting, None)
+            .await?;
         progress.end().await;
         let mut detail = pipeline::detail(session, &started.pipeline).await?;
         if let Some(detail) = detail.as_object_mut() {
@@ -112,7 +132,12 @@ fn title(said: Option<String>, place: &place::Place) -> Result<String> {
 }
 
 /// Files relative to the top level, given as addresses, absolute paths, or paths in the opened folder.
-pub(super) fn target_files(field: &str, session: &Session, repository: &Repository, files: Vec<String>) -> Result<Vec<String>> {
+pub(super) fn target_files(
+    field: &str,
+    session: &Session,
+    repository: &Repository,
+    files: Vec<String>,
+) -> Result<Vec<String>> {
     let read = |(index, file): (usize, String)| {
         let wrong = |why: &str| Error::usage("invalidParams", format!("{field}[{index}]: `{file}` {why}"));
         let absolute = match Url::parse(&file) {
@@ -120,12 +145,18 @@ pub(super) fn target_files(field: &str, session: &Session, repository: &Reposito
             _ => Some(std::path::PathBuf::from(&file)).filter(|path| path.is_absolute()),
         };
         let relative = match absolute {
-            Some(path) => session.relative_path(repository, &path).ok_or_else(|| wrong("is outside of the repository"))?,
+            Some(path) => session
+                .relative_path(repository, &path)
+                .ok_or_else(|| wrong("is outside of the repository"))?,
             None => {
                 let file = file.replace('\\', "/");
                 let file = file.strip_prefix("./").unwrap_or(&file);
                 let folder = repository.folder_path.as_str();
-                if folder.is_empty() { file.to_owned() } else { format!("{folder}/{file}") }
+                if folder.is_empty() {
+                    file.to_owned()
+                } else {
+                    format!("{folder}/{file}")
+                }
             }
         };
         check_path(&relative).map_err(|error| wrong(&error.message))?;

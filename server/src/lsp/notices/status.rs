@@ -48,7 +48,10 @@ pub(crate) async fn status_of(session: &Session, folder: Option<&Folder>) -> Res
             }
             Err(error) => {
                 if let Some(entry) = entry.as_object_mut() {
-                    entry.insert("error".to_owned(), json!({"code": error.code, "message": error.message, "hint": error.first_hint()}));
+                    entry.insert(
+                        "error".to_owned(),
+                        json!({"code": error.code, "message": error.message, "hint": error.first_hint()}),
+                    );
                 }
             }
         }
@@ -75,7 +78,13 @@ pub(crate) async fn status_of(session: &Session, folder: Option<&Folder>) -> Res
     let sandbox = tokio::time::timeout(PROBE_WAIT_MAX, engine.services().spawner.probe()).await;
     let sandbox = sandbox.map_or_else(|_| "none: not known yet".to_owned(), |tier| tier.to_string());
     let mut alerts = session.desk().alerts().all();
-    alerts.extend(standing_alerts(&config, repositories.iter().map(|(_, configured)| configured.loaded.errors.len()).sum()));
+    alerts.extend(standing_alerts(
+        &config,
+        repositories
+            .iter()
+            .map(|(_, configured)| configured.loaded.errors.len())
+            .sum(),
+    ));
     Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "sandbox": sandbox,
@@ -113,7 +122,10 @@ fn standing_alerts(config: &clode_core::config::Config, errors: usize) -> Vec<Al
 async fn usage(session: &Session, engine: &Engine) -> SlotUsage {
     let (last, begin) = {
         let mut usage = session.desk().usage();
-        let is_fresh = usage.last.as_ref().is_some_and(|(at, _)| at.elapsed() < USAGE_AGE_MAX);
+        let is_fresh = usage
+            .last
+            .as_ref()
+            .is_some_and(|(at, _)| at.elapsed() < USAGE_AGE_MAX);
         let begin = !is_fresh && !usage.is_measuring;
         usage.is_measuring |= begin;
         (usage.last.as_ref().map(|(_, last)| last.clone()), begin)
@@ -131,7 +143,11 @@ async fn usage(session: &Session, engine: &Engine) -> SlotUsage {
                 }
                 Err(error) => {
                     tracing::debug!(%error, "the working directories cannot be measured");
-                    usage.last.as_ref().map(|(_, last)| last.clone()).unwrap_or_default()
+                    usage
+                        .last
+                        .as_ref()
+                        .map(|(_, last)| last.clone())
+                        .unwrap_or_default()
                 }
             }
         });

@@ -19,11 +19,15 @@ pub(super) struct Applier {
 
 impl Applier {
     pub(super) fn new(session: &Session) -> Self {
-        Self { shared: session.downgrade() }
+        Self {
+            shared: session.downgrade(),
+        }
     }
 
     async fn apply(&self, run: &PipelineId) -> clode_core::Result<()> {
-        let Some(shared) = self.shared.upgrade() else { return Ok(()) };
+        let Some(shared) = self.shared.upgrade() else {
+            return Ok(());
+        };
         let session = Session { shared };
         let machine = session.engine().await?.row(run).await?.machine()?;
         let is_plain = |state: HunkState| matches!(state, HunkState::Pending | HunkState::Failed);
@@ -34,7 +38,15 @@ impl Applier {
             .map(|hunk| hunk.id.clone())
             .collect();
         if !hunks.is_empty() {
-            edit::apply(&session, run, &Selection { files: Vec::new(), hunks }).await?;
+            edit::apply(
+                &session,
+                run,
+                &Selection {
+                    files: Vec::new(),
+                    hunks,
+                },
+            )
+            .await?;
         }
         Ok(())
     }

@@ -49,7 +49,11 @@ impl ConfigProblem {
     /// One line: what is wrong and what was expected.
     pub(crate) fn message(&self) -> String {
         let expected = &self.error.expected;
-        if expected.is_empty() { self.error.message.clone() } else { format!("{} (expected {expected})", self.error.message) }
+        if expected.is_empty() {
+            self.error.message.clone()
+        } else {
+            format!("{} (expected {expected})", self.error.message)
+        }
     }
 
     fn diagnostic(&self) -> Value {
@@ -73,18 +77,26 @@ pub(crate) async fn check_configuration(session: &Session) -> Vec<ConfigProblem>
         let mut marks = session.config_marks();
         let before = std::mem::replace(&mut marks.shown, by_file.clone());
         let files: BTreeSet<Url> = before.keys().chain(by_file.keys()).cloned().collect();
-        files.into_iter().filter(|uri| before.get(uri) != by_file.get(uri)).collect()
+        files
+            .into_iter()
+            .filter(|uri| before.get(uri) != by_file.get(uri))
+            .collect()
     };
     for uri in changed {
         let diagnostics = by_file.remove(&uri).unwrap_or_default();
-        session.client().publish_diagnostics(&uri, None, &diagnostics).await;
+        session
+            .client()
+            .publish_diagnostics(&uri, None, &diagnostics)
+            .await;
     }
     crate::lsp::review::settings_changed(session);
     problems
 }
 
 async fn problems(session: &Session) -> Vec<ConfigProblem> {
-    let Ok(engine) = session.engine().await else { return Vec::new() };
+    let Ok(engine) = session.engine().await else {
+        return Vec::new();
+    };
     let mut loaded: Vec<Loaded> = Vec::new();
     for repository in session.find_repositories().await {
         match engine.configuration(&repository).await {
@@ -110,14 +122,23 @@ async fn problems(session: &Session) -> Vec<ConfigProblem> {
 fn placed(session: &Session, error: ConfigError, severity: u8) -> ConfigProblem {
     let path = error.path.as_ref().map(|path| as_opened(session, path));
     let uri = path.as_ref().and_then(|path| Url::from_file_path(path).ok());
-    let range = path.map_or_else(Range::default, |path| range_in(session, &path, uri.as_ref(), &error));
-    ConfigProblem { uri, range, error, severity }
+    let range = path.map_or_else(Range::default, |path| {
+        range_in(session, &path, uri.as_ref(), &error)
+    });
+    ConfigProblem {
+        uri,
+        range,
+        error,
+        severity,
+    }
 }
 
 /// The path under which the editor knows the file.
 fn as_opened(session: &Session, path: &Path) -> PathBuf {
     let opened = session.opened_folders();
-    let place = opened.iter().find_map(|(folder, canonical)| Some(folder.join(path.strip_prefix(canonical).ok()?)));
+    let place = opened
+        .iter()
+        .find_map(|(folder, canonical)| Some(folder.join(path.strip_prefix(canonical).ok()?)));
     place.unwrap_or_else(|| path.to_path_buf())
 }
 
@@ -130,10 +151,18 @@ fn range_in(session: &Session, path: &Path, uri: Option<&Url>, error: &ConfigErr
         }
         None => Rope::new(),
     };
-    let (line, column) = (error.line.saturating_sub(1), error.column.saturating_sub(1) as usize);
+    let (line, column) = (
+        error.line.saturating_sub(1),
+        error.column.saturating_sub(1) as usize,
+    );
     let line_number = line as usize;
-    let start = Position { line, character: error.column.saturating_sub(1) };
-    let Some(text) = rope.get_line(line_number) else { return Range { start, end: start } };
+    let start = Position {
+        line,
+        character: error.column.saturating_sub(1),
+    };
+    let Some(text) = rope.get_line(line_number) else {
+        return Range { start, end: start };
+    };
     let content = text.to_string();
     let content = content.trim_end_matches(['\n', '\r']);
     let before: usize = content.chars().take(column).map(char::len_utf8).sum();
