@@ -8,13 +8,19 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 use tower_lsp::jsonrpc;
 
+mod apply;
 pub(crate) mod arguments;
+mod document;
+mod edit;
+pub(crate) mod edit_plan;
 mod execute_agent;
 mod options;
 mod pipeline;
 mod providers_check;
+mod reject_hunks;
 mod reload_config;
 mod run;
+mod show_diff;
 mod status;
 pub(crate) mod target;
 mod trust;
@@ -65,71 +71,30 @@ pub(crate) struct Command {
 }
 
 /// Every command that is advertised.
+#[rustfmt::skip]
 pub(crate) static COMMANDS: &[Command] = &[
-    Command {
-        id: "clode.run",
-        run: run::run,
-    },
-    Command {
-        id: "clode.executeAgent",
-        run: execute_agent::run,
-    },
-    Command {
-        id: "clode.status",
-        run: status::run,
-    },
-    Command {
-        id: "clode.pipeline.get",
-        run: pipeline::get::run,
-    },
-    Command {
-        id: "clode.pipeline.list",
-        run: pipeline::list::run,
-    },
-    Command {
-        id: "clode.pipeline.wait",
-        run: pipeline::wait::run,
-    },
-    Command {
-        id: "clode.pipeline.subscribe",
-        run: pipeline::subscribe::run,
-    },
-    Command {
-        id: "clode.pipeline.pause",
-        run: pipeline::control::pause,
-    },
-    Command {
-        id: "clode.pipeline.resume",
-        run: pipeline::control::resume,
-    },
-    Command {
-        id: "clode.pipeline.cancel",
-        run: pipeline::control::cancel,
-    },
-    Command {
-        id: "clode.pipeline.delete",
-        run: pipeline::delete::run,
-    },
-    Command {
-        id: "clode.pipeline.retry",
-        run: pipeline::retry::run,
-    },
-    Command {
-        id: "clode.pipeline.approve",
-        run: pipeline::approve::run,
-    },
-    Command {
-        id: "clode.providers.check",
-        run: providers_check::run,
-    },
-    Command {
-        id: "clode.trust",
-        run: trust::run,
-    },
-    Command {
-        id: "clode.reloadConfig",
-        run: reload_config::run,
-    },
+    Command { id: "clode.run", run: run::run },
+    Command { id: "clode.executeAgent", run: execute_agent::run },
+    Command { id: "clode.status", run: status::run },
+    Command { id: "clode.pipeline.get", run: pipeline::get::run },
+    Command { id: "clode.pipeline.list", run: pipeline::list::run },
+    Command { id: "clode.pipeline.wait", run: pipeline::wait::run },
+    Command { id: "clode.pipeline.subscribe", run: pipeline::subscribe::run },
+    Command { id: "clode.pipeline.pause", run: pipeline::control::pause },
+    Command { id: "clode.pipeline.resume", run: pipeline::control::resume },
+    Command { id: "clode.pipeline.cancel", run: pipeline::control::cancel },
+    Command { id: "clode.pipeline.delete", run: pipeline::delete::run },
+    Command { id: "clode.pipeline.retry", run: pipeline::retry::run },
+    Command { id: "clode.pipeline.approve", run: pipeline::approve::run },
+    Command { id: "clode.providers.check", run: providers_check::run },
+    Command { id: "clode.trust", run: trust::run },
+    Command { id: "clode.reloadConfig", run: reload_config::run },
+    Command { id: "clode.document", run: document::run },
+    Command { id: "clode.pipeline.apply", run: apply::run },
+    Command { id: "clode.pipeline.edit", run: edit::run },
+    Command { id: "clode.pipeline.editPlan", run: edit_plan::run },
+    Command { id: "clode.pipeline.rejectHunks", run: reject_hunks::run },
+    Command { id: "clode.pipeline.showDiff", run: show_diff::run },
 ];
 
 /// Answers `workspace/executeCommand`.

@@ -94,6 +94,7 @@ impl Programs {
             "chromium": self.chromium,
             "url": format!("http://127.0.0.1:{port}"),
             "bridge": home.path("vscode/bridge.json"),
+            "failure": artifacts().join(format!("vscode-{name}-failure.png")),
             "limitMs": START_LIMIT.as_millis(),
         });
         let mut command = Command::new(&self.node);
@@ -162,20 +163,20 @@ impl VsCode {
             await page.keyboard.press('F1');
             const input = page.locator('.quick-input-widget input[type=text]');
             await input.fill('>' + given);
-            await page.locator('.quick-input-list .monaco-list-row', { hasText: given }).first().waitFor();
-            await page.keyboard.press('Enter');";
+            await page.locator('.quick-input-list .monaco-list-row.focused', { hasText: given }).waitFor();
+            await input.press('Enter');";
         self.page(code, json!(title)).await;
     }
 
     /// Waits for an input box with this title, types and enters.
     pub async fn enter(&mut self, title: &str, text: Option<&str>) {
         let code = "
-            const box = page.locator('.quick-input-widget', { hasText: given.title });
-            await box.waitFor();
+            await page.locator('.quick-input-titlebar', { hasText: given.title }).waitFor();
+            const input = page.locator('.quick-input-widget input[type=text]');
             if (given.text !== null) {
-                await box.locator('input[type=text]').fill(given.text);
+                await input.fill(given.text);
             }
-            await page.keyboard.press('Enter');";
+            await input.press('Enter');";
         self.page(code, json!({ "title": title, "text": text })).await;
     }
 
@@ -187,6 +188,26 @@ impl VsCode {
             return text.includes(given) && text;";
         let text = self.page_until(code, json!(part)).await;
         text.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until our entry on the status bar is there and does not hold this text.
+    pub async fn status_bar_without(&mut self, part: &str) {
+        let code = "
+            const item = page.locator('.statusbar-item[id*=\"clodeAgents.state\"]');
+            return !(await item.innerText()).includes(given);";
+        self.page_until(code, json!(part)).await;
+    }
+
+    /// Waits for a lens with these words.
+    pub async fn lens(&mut self, title: &str) {
+        let code = "return (await page.locator('.codelens-decoration a', { hasText: given }).count()) > 0;";
+        self.page_until(code, json!(title)).await;
+    }
+
+    /// Clicks it.
+    pub async fn click_lens(&mut self, title: &str) {
+        let code = "await page.locator('.codelens-decoration a', { hasText: given }).first().click();";
+        self.page(code, json!(title)).await;
     }
 
     /// Keeps a picture of the window among the artifacts.

@@ -1,6 +1,10 @@
 //! End-to-end tests: the built binary and real programs, over their outside surfaces only.
 
+mod cli;
+mod crash;
 mod framing;
+mod loop_api;
+mod loop_claude;
 mod loop_demo;
 mod neovim;
 mod rig_api;
