@@ -33,26 +33,17 @@ pub struct DayView {
     pub resets_at: String,
 }
 
-/// Whose day a limit counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum DayOf {
-    /// Everything of this user in this state directory.
-    User,
-    /// One repository.
-    Repository,
-}
-
 /// The money of today.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BudgetView {
     /// The limit of the day that is reached first.
     pub daily: DayView,
-    /// Whose that is.
-    pub scope: DayOf,
     /// By provider.
     pub per_provider: BTreeMap<String, DayView>,
+    /// The repository, where it has a limit of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository: Option<DayView>,
 }
 
 /// A provider as `clode.status` shows it.
@@ -102,31 +93,17 @@ impl Engine {
             );
             per_provider.insert(id.clone(), day_view(&totals, limit, resets_at));
         }
-        let of_user = (
-            day_view(&user, limit(&|scope| *scope == CapScope::UserDay), resets_at),
-            DayOf::User,
-        );
-        let (daily, scope) = match (repository, limit(&|scope| *scope == CapScope::RepositoryDay)) {
+        let of_user = day_view(&user, limit(&|scope| *scope == CapScope::UserDay), resets_at);
+        let of_repository = match (repository, limit(&|scope| *scope == CapScope::RepositoryDay)) {
             (Some(id), Some(limit)) => {
                 let totals = ledger.day_totals(&day, &DayScope::Repository(id.clone())).await?;
-                let of_repository = day_view(&totals, Some(limit), resets_at);
-                let is_first = of_user
-                    .0
-                    .remaining
-                    .is_none_or(|left| of_repository.remaining.is_some_and(|here| here < left));
-                if is_first {
-                    (of_repository, DayOf::Repository)
-                } else {
-                    of_user
-                }
+                Some(day_view(&totals, Some(limit), resets_at))
             }
-            _ => of_user,
+            _ => None,
         };
-        Ok(BudgetView {
-            daily,
-            scope,
-            per_provider,
-        })
+        let left = |view: &DayView| view.remaining.unwrap_or(f64::INFINITY);
+        let first = of_repository.as_ref().filter(|here| left(here) < left(&of_user));
+        Ok(BudgetView { daily: first.unwrap_or(&of_user).clone(), per_provider, repository: of_repository })
     }
 
     /// The providers of this configuration and how they are.

@@ -72,7 +72,7 @@ pub(crate) fn initialized(session: &Session) {
 }
 
 /// Takes over changed settings.
-pub(crate) fn did_change_configuration(session: &Session, params: Value) {
+pub(crate) fn did_change_configuration(session: &Session, params: &Value) {
     let session = session.clone();
     let pushed = params
         .pointer("/settings/clode")

@@ -3,8 +3,6 @@
 //! Documents change in notification handlers only, in order of arrival, under a leaf lock that is never
 //! held across an await; everybody else takes a snapshot (a clone of a rope costs nothing).
 
-mod applier;
-
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -94,11 +92,6 @@ impl Session {
         }
     }
 
-    /// A handle that does not keep the session alive.
-    fn downgrade(&self) -> std::sync::Weak<Shared> {
-        Arc::downgrade(&self.shared)
-    }
-
     /// The editor.
     pub(crate) fn client(&self) -> &Client {
         &self.shared.client
@@ -131,7 +124,7 @@ impl Session {
                 .services()
                 .configurations
                 .set_client(self.client_settings());
-            app.engine.set_editor(Arc::new(applier::Applier::new(self)));
+            app.engine.set_editor(super::edit::port(self));
             super::notices::start(self, &app.engine);
             Ok(app)
         };
@@ -357,12 +350,6 @@ impl Session {
             }
         }
         self.repositories()
-    }
-
-    /// The unsaved text of every open file below the top level, as the editor shows it now.
-    pub(crate) fn buffers(&self, repository: &Repository) -> Vec<Buffer> {
-        let documents = self.documents().snapshot();
-        self.buffers_of(&documents, repository)
     }
 
     /// The text of those of these documents that lie below the top level.

@@ -16,6 +16,7 @@ use url::Url;
 pub(crate) use history::{Carried, History};
 pub(crate) use marks::{ConfigMarks, ConfigProblem, check_configuration};
 
+use super::command::edit_plan;
 use super::review;
 use super::session::Session;
 
@@ -23,14 +24,14 @@ use super::session::Session;
 const WATCHED_FILES_MAX: usize = 10_000;
 
 /// A document was opened.
-pub(crate) fn did_open(session: &Session, params: Value) {
-    let Some(uri) = uri_of(&params) else { return };
+pub(crate) fn did_open(session: &Session, params: &Value) {
+    let Some(uri) = uri_of(params) else { return };
     let text = |field: &str| {
         params
             .pointer(&format!("/textDocument/{field}"))
             .and_then(Value::as_str)
     };
-    let version = version_of(&params).unwrap_or_default();
+    let version = version_of(params).unwrap_or_default();
     session.documents().open(
         uri.clone(),
         text("languageId").unwrap_or_default(),
@@ -42,8 +43,8 @@ pub(crate) fn did_open(session: &Session, params: Value) {
 }
 
 /// A document was changed.
-pub(crate) fn did_change(session: &Session, params: Value) {
-    let Some(uri) = uri_of(&params) else { return };
+pub(crate) fn did_change(session: &Session, params: &Value) {
+    let Some(uri) = uri_of(params) else { return };
     let changes = params
         .get("contentChanges")
         .and_then(Value::as_array)
@@ -54,7 +55,7 @@ pub(crate) fn did_change(session: &Session, params: Value) {
         let Some(before) = documents.get(&uri).cloned() else {
             return tracing::warn!("the editor changed a document that it has not opened");
         };
-        let version = version_of(&params).unwrap_or_else(|| before.version.saturating_add(1));
+        let version = version_of(params).unwrap_or_else(|| before.version.saturating_add(1));
         let mut history = session.history();
         history.remember(&before);
         for change in changes {
@@ -77,24 +78,25 @@ pub(crate) fn did_change(session: &Session, params: Value) {
 }
 
 /// A document was saved.
-pub(crate) fn did_save(session: &Session, params: Value) {
-    let Some(uri) = uri_of(&params) else { return };
+pub(crate) fn did_save(session: &Session, params: &Value) {
+    let Some(uri) = uri_of(params) else { return };
     if is_configuration(&uri) {
         look_at_configuration(session);
     }
+    edit_plan::saved(session, &uri);
     review::document_changed(session, &uri);
 }
 
 /// A document was closed.
-pub(crate) fn did_close(session: &Session, params: Value) {
-    let Some(uri) = uri_of(&params) else { return };
+pub(crate) fn did_close(session: &Session, params: &Value) {
+    let Some(uri) = uri_of(params) else { return };
     session.documents().close(&uri);
     session.history().forget(&uri);
     review::document_changed(session, &uri);
 }
 
 /// Files changed on the disk.
-pub(crate) fn did_change_watched_files(session: &Session, params: Value) {
+pub(crate) fn did_change_watched_files(session: &Session, params: &Value) {
     let changes = params
         .get("changes")
         .and_then(Value::as_array)

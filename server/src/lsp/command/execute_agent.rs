@@ -23,8 +23,8 @@ struct Options {
     agent: String,
     #[serde(default)]
     request: Map<String, Value>,
-    #[serde(default)]
-    options: RunFields,
+    #[serde(default, rename = "options")]
+    how: RunFields,
     #[serde(default)]
     context: ContextFields,
     workspace_folder: Option<String>,
@@ -60,7 +60,7 @@ pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Re
     let documents = session.documents().snapshot();
     async move {
         let options: Options = arguments::read(invocation.options)?;
-        let run_options: RunOptions = options.options.into_options()?;
+        let run_options: RunOptions = options.how.into_options()?;
         let known = agent::find(&options.agent).ok_or_else(|| unknown_agent(&options.agent))?;
         let request = request(&options.request)?;
         let place = place::read(session, &options.context).await?;
@@ -118,7 +118,7 @@ pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Re
             .find_map(|step| step.output.as_ref()?.document.clone());
         let output = engine.text(document.as_ref()).await?;
         let files = edit::files(session, &run).await?;
-        answer(&detail, output, files)
+        answer(&detail, output, &files)
     }
     .boxed()
 }
@@ -146,7 +146,7 @@ fn request(body: &Map<String, Value>) -> Result<Request> {
     Ok(request)
 }
 
-fn answer(detail: &PipelineDetail, output: Option<String>, files: Vec<Value>) -> Result<Value> {
+fn answer(detail: &PipelineDetail, output: Option<String>, files: &[Value]) -> Result<Value> {
     let runs = &detail.test_runs;
     let telling: Option<&TestRun> = runs.iter().find(|run| !run.passed).or_else(|| runs.last());
     let summary = detail

@@ -24,7 +24,8 @@ use place::ContextFields;
 #[serde(rename_all = "camelCase", default)]
 struct Options {
     task: TaskFields,
-    options: RunFields,
+    #[serde(rename = "options")]
+    how: RunFields,
     context: ContextFields,
     workspace_folder: Option<String>,
     event_token: Option<EventToken>,
@@ -48,7 +49,7 @@ pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Re
     let documents = session.documents().snapshot();
     async move {
         let options: Options = arguments::read(invocation.options)?;
-        let run_options = options.options.into_options()?;
+        let run_options = options.how.into_options()?;
         let id = name("task.id", options.task.id)?;
         let place = place::read(session, &options.context).await?;
         let title = title(options.task.title, &place)?;
@@ -144,19 +145,18 @@ pub(super) fn target_files(
             Ok(uri) if uri.scheme() == "file" => uri.to_file_path().ok(),
             _ => Some(std::path::PathBuf::from(&file)).filter(|path| path.is_absolute()),
         };
-        let relative = match absolute {
-            Some(path) => session
+        let relative = if let Some(path) = absolute {
+            session
                 .relative_path(repository, &path)
-                .ok_or_else(|| wrong("is outside of the repository"))?,
-            None => {
-                let file = file.replace('\\', "/");
-                let file = file.strip_prefix("./").unwrap_or(&file);
-                let folder = repository.folder_path.as_str();
-                if folder.is_empty() {
-                    file.to_owned()
-                } else {
-                    format!("{folder}/{file}")
-                }
+                .ok_or_else(|| wrong("is outside of the repository"))?
+        } else {
+            let file = file.replace('\\', "/");
+            let file = file.strip_prefix("./").unwrap_or(&file);
+            let folder = repository.folder_path.as_str();
+            if folder.is_empty() {
+                file.to_owned()
+            } else {
+                format!("{folder}/{file}")
             }
         };
         check_path(&relative).map_err(|error| wrong(&error.message))?;

@@ -398,10 +398,8 @@ impl Watcher {
         self.status_sent = Some(Instant::now());
         match status_of(&self.session, None).await {
             Ok(status) => {
-                self.session
-                    .client()
-                    .custom_notify("clode/didChangeStatus", &status)
-                    .await
+                let client = self.session.client();
+                client.custom_notify("clode/didChangeStatus", &status).await;
             }
             Err(error) => tracing::debug!(%error, "no status to tell"),
         }

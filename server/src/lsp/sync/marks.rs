@@ -1,6 +1,6 @@
 //! What is wrong with the configuration, shown in the files that it is wrong in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clode_core::config::{ConfigError, Loaded};
@@ -22,10 +22,9 @@ pub(crate) struct ConfigMarks {
 }
 
 impl ConfigMarks {
-    /// Configuration errors and warnings of a file, as LSP diagnostics: whoever publishes others for
-    /// the same file has to send these along.
-    pub(crate) fn of(&self, uri: &Url) -> Vec<Value> {
-        self.shown.get(uri).cloned().unwrap_or_default()
+    /// Configuration errors and warnings by file, as LSP diagnostics.
+    pub(crate) fn all(&self) -> BTreeMap<Url, Vec<Value>> {
+        self.shown.clone()
     }
 }
 
@@ -73,22 +72,8 @@ pub(crate) async fn check_configuration(session: &Session) -> Vec<ConfigProblem>
             by_file.entry(uri.clone()).or_default().push(problem.diagnostic());
         }
     }
-    let changed: Vec<Url> = {
-        let mut marks = session.config_marks();
-        let before = std::mem::replace(&mut marks.shown, by_file.clone());
-        let files: BTreeSet<Url> = before.keys().chain(by_file.keys()).cloned().collect();
-        files
-            .into_iter()
-            .filter(|uri| before.get(uri) != by_file.get(uri))
-            .collect()
-    };
-    for uri in changed {
-        let diagnostics = by_file.remove(&uri).unwrap_or_default();
-        session
-            .client()
-            .publish_diagnostics(&uri, None, &diagnostics)
-            .await;
-    }
+    session.config_marks().shown = by_file;
+    // One place publishes what there is to say about a file.
     crate::lsp::review::settings_changed(session);
     problems
 }

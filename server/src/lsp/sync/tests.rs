@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 use crate::lsp::lab::Lab;
 
-fn change(uri: &Url, version: i32, changes: Value) -> Value {
+fn change(uri: &Url, version: i32, changes: &Value) -> Value {
     json!({"textDocument": {"uri": uri, "version": version}, "contentChanges": changes})
 }
 
@@ -22,7 +22,7 @@ fn with(text: &str) -> (Lab, Url) {
     let uri = lab.uri("src/sum.rs");
     did_open(
         &lab.session,
-        json!({"textDocument": {"uri": uri, "languageId": "rust", "version": 1, "text": text}}),
+        &json!({"textDocument": {"uri": uri, "languageId": "rust", "version": 1, "text": text}}),
     );
     (lab, uri)
 }
@@ -34,12 +34,12 @@ async fn a_document_is_what_its_changes_make_of_it_until_it_is_closed() {
         {"range": range((0, 0), (0, 3)), "text": "1"},
         {"range": range((1, 0), (1, 3)), "rangeLength": 3, "text": "2"},
     ]);
-    did_change(&lab.session, change(&uri, 2, changes));
+    did_change(&lab.session, &change(&uri, 2, &changes));
     let document = lab.session.document(&uri).expect("open");
     assert_eq!((document.text().as_str(), document.version), ("1\n2\n", 2));
-    did_change(&lab.session, change(&uri, 3, json!([{"text": "whole"}])));
+    did_change(&lab.session, &change(&uri, 3, &json!([{"text": "whole"}])));
     assert_eq!(lab.session.document(&uri).expect("open").text(), "whole");
-    did_close(&lab.session, json!({"textDocument": {"uri": uri}}));
+    did_close(&lab.session, &json!({"textDocument": {"uri": uri}}));
     assert!(lab.session.document(&uri).is_none());
 }
 
@@ -52,16 +52,16 @@ async fn messages_that_make_no_sense_are_passed_over() {
         json!({"textDocument": {"uri": 7}}),
         json!({"textDocument": {"uri": "not an address"}}),
     ] {
-        did_open(&lab.session, nonsense.clone());
-        did_change(&lab.session, nonsense.clone());
-        did_save(&lab.session, nonsense.clone());
-        did_close(&lab.session, nonsense.clone());
-        did_change_watched_files(&lab.session, nonsense);
+        did_open(&lab.session, &nonsense);
+        did_change(&lab.session, &nonsense);
+        did_save(&lab.session, &nonsense);
+        did_close(&lab.session, &nonsense);
+        did_change_watched_files(&lab.session, &nonsense);
     }
-    did_change(&lab.session, change(&uri, 2, json!([7, {"text": "two\n"}])));
+    did_change(&lab.session, &change(&uri, 2, &json!([7, {"text": "two\n"}])));
     did_change(
         &lab.session,
-        change(&lab.uri("never/opened"), 2, json!([{"text": "x"}])),
+        &change(&lab.uri("never/opened"), 2, &json!([{"text": "x"}])),
     );
     assert_eq!(lab.session.document(&uri).expect("open").text(), "two\n");
 }
@@ -72,15 +72,15 @@ async fn a_range_of_an_earlier_version_is_carried_to_the_text_of_now() {
     let two = range((1, 0), (1, 3));
     did_change(
         &lab.session,
-        change(
+        &change(
             &uri,
             2,
-            json!([{"range": range((0, 0), (0, 0)), "text": "zero\n"}]),
+            &json!([{"range": range((0, 0), (0, 0)), "text": "zero\n"}]),
         ),
     );
     did_change(
         &lab.session,
-        change(&uri, 3, json!([{"text": "zero\none!\ntwo\n"}])),
+        &change(&uri, 3, &json!([{"text": "zero\none!\ntwo\n"}])),
     );
     let document = lab.session.document(&uri).expect("open");
     let carried = lab.session.history().carry(&document, 1, two);
@@ -92,7 +92,7 @@ async fn a_range_whose_text_was_changed_or_whose_version_is_unknown_is_lost() {
     let (lab, uri) = with("one\ntwo\n");
     did_change(
         &lab.session,
-        change(&uri, 2, json!([{"range": range((0, 2), (1, 1)), "text": ""}])),
+        &change(&uri, 2, &json!([{"range": range((0, 2), (1, 1)), "text": ""}])),
     );
     let document = lab.session.document(&uri).expect("open");
     let history = lab.session.history();
@@ -110,7 +110,7 @@ async fn a_saved_configuration_with_an_error_shows_it_and_the_last_good_one_stay
     std::fs::write(&file, "limits:\n  perExecutionUSD: much\n").expect("written");
     did_save(
         &lab.session,
-        json!({"textDocument": {"uri": lab.uri(WORKSPACE_FILE)}}),
+        &json!({"textDocument": {"uri": lab.uri(WORKSPACE_FILE)}}),
     );
     let told = lab
         .sent_until(|message| message["method"] == "textDocument/publishDiagnostics")
