@@ -2,7 +2,7 @@
 
 use clode_core::engine::Engine;
 use clode_core::id::{ApprovalId, PipelineId};
-use clode_core::pipeline::Status;
+use clode_core::pipeline::{GateKind, Status};
 use clode_core::store::{RunFilter, RunRow};
 use clode_core::{Error, Result};
 
@@ -29,8 +29,8 @@ pub(crate) enum Fits {
     Ended,
     /// Has ended without completing, or is paused.
     Retriable,
-    /// Has a question open.
-    Asking,
+    /// Has a question open, of this kind if one is named.
+    Asking(Option<GateKind>),
 }
 
 /// What the caller said about the pipeline.
@@ -105,13 +105,15 @@ async fn with_approval(session: &Session, engine: &Engine, approval: &ApprovalId
     )
 }
 
+/// The only one that fits; one that has ended is meant only where no other fits.
 async fn only_fitting(session: &Session, engine: &Engine, fits: Fits) -> Result<PipelineId> {
     let all = rows(session, engine).await?;
     let fitting: Vec<&RunRow> = all.iter().filter(|row| does_fit(row, fits)).collect();
-    let unfinished: Vec<&RunRow> = all.iter().filter(|row| !row.finished).collect();
-    match (fitting.as_slice(), fits, unfinished.as_slice()) {
-        ([only], _, _) | (_, Fits::Any, [only]) => Ok(only.id.clone()),
-        (several, _, _) => Err(which(several)),
+    let (unfinished, ended): (Vec<&RunRow>, Vec<&RunRow>) =
+        fitting.into_iter().partition(|row| !row.finished);
+    match (unfinished.as_slice(), ended.as_slice()) {
+        ([only], _) | ([], [only]) => Ok(only.id.clone()),
+        ([], several) | (several, _) => Err(which(several)),
     }
 }
 
@@ -124,9 +126,11 @@ fn does_fit(row: &RunRow, fits: Fits) -> bool {
         Fits::Paused => is(Status::Paused),
         Fits::Ended => row.finished,
         Fits::Retriable => is(Status::Failed) || is(Status::Cancelled) || is(Status::Paused),
-        Fits::Asking => row
-            .machine()
-            .is_ok_and(|machine| machine.open_gates().next().is_some()),
+        Fits::Asking(kind) => row.machine().is_ok_and(|machine| {
+            machine
+                .open_gates()
+                .any(|gate| kind.is_none_or(|kind| kind == gate.kind))
+        }),
     }
 }
 

@@ -40,7 +40,7 @@ pub(in crate::lsp::command) fn run(
             pipeline: options.pipeline_id,
             approval: options.approval_id.clone(),
         };
-        let run = target::resolve(session, &invocation.subject, named, Fits::Asking).await?;
+        let run = target::resolve(session, &invocation.subject, named, Fits::Asking(options.gate)).await?;
         let engine = session.engine().await?;
         let gate = engine
             .open_gate(&run, options.approval_id.as_ref(), options.gate)
