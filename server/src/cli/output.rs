@@ -122,7 +122,7 @@ impl Output {
     /// What went wrong, and what to do.
     pub(crate) fn error(&self, error: &Error) {
         if self.is_json() {
-            self.line(&json!({"type": "error", "error": {"code": error.code, "message": error.message, "hint": error.first_hint().map(super::render::in_our_words)}}));
+            self.line(&json!({"type": "error", "error": {"code": error.code, "message": super::render::in_our_words(&error.message), "hint": error.first_hint().map(super::render::in_our_words)}}));
         }
         self.note(&super::render::error(error, self.stderr_colour));
     }

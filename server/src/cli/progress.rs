@@ -13,6 +13,9 @@ use super::output::{Colour, Output};
 /// How often the bar moves by itself.
 const TICK: Duration = Duration::from_millis(120);
 
+/// Picodollars in a cent.
+const PER_CENT: i64 = 10_000_000_000;
+
 /// Shows what a run does.
 #[derive(Debug)]
 pub(super) struct Progress {
@@ -86,7 +89,7 @@ fn new_bar(colour: Colour) -> ProgressBar {
 /// `Developer · claude-sonnet-5 · step 3/5 · $0.0421 of $5.00`.
 pub(super) fn words(machine: &Machine, spent: Money, activity: Option<&Activity>) -> String {
     let cost = match machine.limit() {
-        Some(limit) => format!("{spent} of ${:.2}", limit.usd()),
+        Some(limit) => format!("{spent} of {}", round(limit)),
         None => spent.to_string(),
     };
     if let Some(gate) = machine.open_gates().find(|gate| gate.kind.holds_the_run()) {
@@ -97,6 +100,12 @@ pub(super) fn words(machine: &Machine, spent: Money, activity: Option<&Activity>
     let model = activity.and_then(|activity| activity.model.clone()).filter(|_| machine.base.is_some());
     let parts = [Some(who(step)), model, Some(format!("step {number}/{}", machine.steps.len())), Some(cost)];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
+}
+
+/// A limit in dollars and cents; one of less than cents with all that it has.
+fn round(limit: Money) -> String {
+    let shown = format!("${:.2}", limit.usd());
+    if limit.pico() % PER_CENT == 0 { shown } else { limit.to_string() }
 }
 
 fn who(step: &StepRecord) -> String {

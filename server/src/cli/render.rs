@@ -42,17 +42,27 @@ pub(super) fn paint(text: &str, style: Style, colour: Colour) -> String {
 
 /// What went wrong, and what to do.
 pub(super) fn error(error: &Error, colour: Colour) -> String {
-    let mut text = format!("{} {}\n", paint("error:", Style::Red, colour), neutralise(&error.message));
+    let mut text = format!("{} {}\n", paint("error:", Style::Red, colour), neutralise(&in_our_words(&error.message)));
     for hint in &error.hints {
         let _ = writeln!(text, "{} {}", paint("hint:", Style::Cyan, colour), neutralise(&in_our_words(hint)));
     }
     text
 }
 
-/// Hints of the core name commands of the protocol: here they are commands of the terminal.
-pub(super) fn in_our_words(hint: &str) -> String {
-    let words = [("clode.pipeline.get", "show"), ("clode.pipeline.list", "list"), ("clode.pipeline.retry", "retry"), ("clode.pipeline.apply", "apply")];
-    words.iter().fold(hint.to_owned(), |hint, (wire, ours)| hint.replace(wire, &format!("clode-ls pipelines {ours}")))
+/// The core speaks of commands and fields of the protocol: here they are commands and options.
+pub(super) fn in_our_words(text: &str) -> String {
+    const WORDS: [(&str, &str); 9] = [
+        ("`clode.pipeline.get`", "`clode-ls pipelines show ID`"),
+        ("`clode.pipeline.list`", "`clode-ls pipelines`"),
+        ("`clode.pipeline.retry`", "`clode-ls pipelines retry ID`"),
+        ("`clode.pipeline.apply`", "`clode-ls pipelines apply ID`"),
+        ("`approvalId`", "`--approval`"),
+        ("`maxCost`", "`--max-cost`"),
+        ("`choice: \"today\"`", "`--choice today`"),
+        ("`fromStep`", "`--from`"),
+        ("task.title:", "TITLE:"),
+    ];
+    WORDS.iter().fold(text.to_owned(), |text, (wire, ours)| text.replace(wire, ours))
 }
 
 /// Markdown, with its headings set off.

@@ -14,6 +14,10 @@ use super::gate::Approvals;
 use super::place::{self, Place};
 use super::render;
 
+const DEMO_STANDS_IN: &str = "\
+No provider is configured: the built-in demo stands in. It is no model and changes little.
+hint: set ANTHROPIC_API_KEY or OPENAI_API_KEY; `clode-ls providers check` shows what is found";
+
 /// Let the team carry out one task on the repository here
 #[derive(Debug, Args)]
 pub(crate) struct Run {
@@ -25,6 +29,9 @@ pub(crate) struct Run {
     /// Your own id of the task: the same one is not done twice
     #[arg(long, value_name = "ID")]
     id: Option<String>,
+    /// Start anew even if this id was done or is under way
+    #[arg(long)]
+    force: bool,
     /// How soon, beside other tasks
     #[arg(long, value_name = "P", value_enum, default_value = "medium")]
     priority: Soon,
@@ -72,12 +79,6 @@ impl Run {
     pub(super) async fn run(self, caller: &Caller) -> Result<Exit> {
         let desk = caller.open_here().await?;
         desk.tell_problems(&caller.output);
-        if desk.configured.loaded.config.demo_only {
-            caller.output.note(
-                "No provider is configured: the built-in demo stands in. It is no model and changes little.\n\
-                 hint: set ANTHROPIC_API_KEY or OPENAI_API_KEY; `clode-ls providers check` shows what is found",
-            );
-        }
         let approvals = if self.yes { Approvals::Yes } else { Approvals::Ask };
         let request = self.request(caller, &desk)?;
         let shows_patch = request.options.apply == ApplyMode::None;
@@ -116,7 +117,7 @@ impl Run {
             agents: self.agents.map(|agents| agents.iter().map(|agent| AgentId::new(agent.trim())).collect()),
             pipeline: self.pipeline,
             apply,
-            force: false,
+            force: self.force,
         };
         Ok(StartRequest { repository: desk.repository.clone(), task, options, buffers: Vec::new(), single: None })
     }
@@ -142,13 +143,18 @@ pub(super) async fn carry_out(caller: &Caller, desk: &Desk, request: StartReques
     super::disk::Disk::take_over(engine);
     let started = engine.start(request).await?;
     let run = &started.pipeline;
+    if desk.configured.loaded.config.demo_only {
+        caller.output.note(DEMO_STANDS_IN);
+    }
     if started.reused {
         caller.output.note(&format!("This task has the pipeline {run} already ({}).", started.status));
         if !engine.row(run).await?.finished && !engine.is_driven(run).await? {
             engine.signal(run, Signal::Resume).await?;
         }
     }
-    let drive = Drive::new(caller, engine, run, approvals, Since::Beginning).await?;
+    // A person has seen the story of an earlier run; a script gets all of it.
+    let since = if started.reused && !caller.output.is_json() { Since::Now } else { Since::Beginning };
+    let drive = Drive::new(caller, engine, run, approvals, since).await?;
     let settled = drive.to_the_end().await?;
     if show == Show::PlanAndPatch && settled == drive::Settled::Ended && !caller.output.is_json() {
         let detail = engine.detail(run).await?;

@@ -82,9 +82,12 @@ impl Control<'_> {
         let report = apply::accept(engine, run, gate, Consent::Person, orphan).await?;
         self.caller.output.note(&apply::lines(&report));
         if !apply::is_whole(&report) {
-            engine.shutdown().await;
-            return Err(Error::state("patchOpen", format!("not everything could be applied; gate {} stays open", gate.id))
-                .hint(format!("settle the conflicts and approve again, or `clode-ls pipelines reject {run}` for the rest")));
+            self.caller.output.note(&format!(
+                "Not everything could be applied; the gate stays open.\n\
+                 hint: settle the conflicts and approve again, or `clode-ls pipelines reject {run}` for the rest"
+            ));
+            self.tell(run, |_| true).await?;
+            return Ok(Exit::Waiting);
         }
         if was_driven || approve.driven.no_wait {
             return self.tell(run, |_| true).await;
