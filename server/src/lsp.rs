@@ -10,6 +10,7 @@ pub(crate) mod backend;
 pub(crate) mod capabilities;
 pub(crate) mod client;
 pub(crate) mod command;
+pub(crate) mod diagnostic;
 pub(crate) mod document;
 pub(crate) mod edit;
 pub(crate) mod encoding;

@@ -4,6 +4,7 @@ mod app;
 mod cli;
 mod logging;
 mod lsp;
+mod review;
 mod status;
 
 use std::ffi::OsString;

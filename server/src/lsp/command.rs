@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 use tower_lsp::jsonrpc;
 
+mod apply;
 pub(crate) mod arguments;
 mod execute_agent;
 mod options;
@@ -18,9 +19,16 @@ mod run;
 mod status;
 pub(crate) mod target;
 mod trust;
+mod document;
+mod edit;
+pub(crate) mod edit_plan;
+mod reject_hunks;
+mod show_diff;
 
 #[cfg(test)]
 mod tests;
+
+pub(crate) use pipeline::approve::give as give_answer;
 
 use super::answer;
 use super::session::Session;
@@ -80,6 +88,12 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command { id: "clode.providers.check", run: providers_check::run },
     Command { id: "clode.trust", run: trust::run },
     Command { id: "clode.reloadConfig", run: reload_config::run },
+    Command { id: "clode.document", run: document::run },
+    Command { id: "clode.pipeline.apply", run: apply::run },
+    Command { id: "clode.pipeline.edit", run: edit::run },
+    Command { id: "clode.pipeline.editPlan", run: edit_plan::run },
+    Command { id: "clode.pipeline.rejectHunks", run: reject_hunks::run },
+    Command { id: "clode.pipeline.showDiff", run: show_diff::run },
 ];
 
 /// Answers `workspace/executeCommand`.

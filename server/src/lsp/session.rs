@@ -59,6 +59,7 @@ struct Shared {
     config_marks: Mutex<ConfigMarks>,
     settled: watch::Sender<bool>,
     desk: Desk,
+    reviews: super::review::Reviews,
     stop: CancellationToken,
 }
 
@@ -85,6 +86,7 @@ impl Session {
             config_marks: Mutex::default(),
             settled: watch::Sender::new(false),
             desk: Desk::new(),
+            reviews: super::review::Reviews::default(),
             stop: CancellationToken::new(),
         };
         Self { shared: Arc::new(shared) }
@@ -103,6 +105,11 @@ impl Session {
     /// What the editor can do.
     pub(crate) fn capabilities(&self) -> ClientCapabilities {
         self.shared.client.opening().capabilities.clone()
+    }
+
+    /// The runs under review.
+    pub(crate) fn reviews(&self) -> &super::review::Reviews {
+        &self.shared.reviews
     }
 
     /// Fires when the server ends.

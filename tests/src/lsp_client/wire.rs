@@ -15,7 +15,7 @@ use super::Reply;
 type Handler = Box<dyn FnMut(&Value) -> Reply + Send>;
 
 /// The conversation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Wire {
     shared: Arc<Shared>,
 }
@@ -76,6 +76,10 @@ impl Wire {
 
     pub(super) fn post(&self, message: &Value) {
         self.shared.post(message).expect("the server reads");
+    }
+
+    pub(super) fn try_post(&self, message: &Value) -> io::Result<()> {
+        self.shared.post(message)
     }
 
     pub(super) fn close_input(&self) {

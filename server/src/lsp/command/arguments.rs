@@ -31,10 +31,19 @@ pub(crate) fn options(arguments: Option<&Value>) -> Result<Value> {
 /// Reads options (or any parameters) into a type whose optional fields have defaults.
 pub(crate) fn read<T: DeserializeOwned>(options: Value) -> Result<T> {
     serde_path_to_error::deserialize(Strict(without_nulls(options))).map_err(|error| {
-        let path = error.path().to_string();
-        let what = error.into_inner();
-        Error::usage("invalidParams", if path == "." { what.to_string() } else { format!("{path}: {what}") })
+        let path = Some(error.path().to_string()).filter(|path| path != ".");
+        Error::usage("invalidParams", in_plain_words(path, &error.into_inner().to_string()))
     })
+}
+
+/// `request.objective: missing`, `task: … expected an object`: in the words of the wire, not of our types.
+fn in_plain_words(path: Option<String>, what: &str) -> String {
+    let missing = what.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+    if let Some(field) = missing {
+        return path.map_or_else(|| format!("{field}: missing"), |path| format!("{path}.{field}: missing"));
+    }
+    let what = what.split_once("expected struct ").map_or_else(|| what.to_owned(), |(before, _)| format!("{before}expected an object"));
+    path.map_or_else(|| what.clone(), |path| format!("{path}: {what}"))
 }
 
 fn without_nulls(value: Value) -> Value {

@@ -110,14 +110,15 @@ fn unknown_agent(id: &str) -> Error {
 }
 
 fn request(body: &Map<String, Value>) -> Result<Request> {
-    let read: Request = arguments::read(Value::Object(body.clone())).map_err(|error| Error {
-        message: format!("request.{}", error.message),
-        ..error
-    })?;
-    if read.objective.trim().is_empty() {
+    #[derive(Deserialize)]
+    struct Named {
+        request: Request,
+    }
+    let Named { request } = arguments::read(json!({ "request": body }))?;
+    if request.objective.trim().is_empty() {
         return Err(Error::usage("invalidParams", "request.objective: must not be empty"));
     }
-    Ok(read)
+    Ok(request)
 }
 
 fn answer(detail: &PipelineDetail, output: Option<String>, files: Vec<Value>) -> Result<Value> {

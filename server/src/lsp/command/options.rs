@@ -23,7 +23,6 @@ pub(super) struct RunFields {
     agents: Option<Vec<String>>,
     pipeline: Option<String>,
     apply: Option<ApplyMode>,
-    #[expect(dead_code, reason = "read so that a wrong type is refused; answers are not reused yet")]
     cache: Option<CacheMode>,
     force: bool,
 }

@@ -1,6 +1,6 @@
 //! The commands about one pipeline, or all of them.
 
-pub(super) mod approve;
+pub(crate) mod approve;
 pub(super) mod control;
 pub(super) mod delete;
 pub(super) mod get;

@@ -1,11 +1,10 @@
 //! `clode.status`: what runs, what it costs, how the providers are.
 
-use clode_core::engine::BudgetView;
-use clode_core::{Error, Result};
+use clode_core::Result;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Invocation, arguments};
 use crate::lsp::notices::status_of;

@@ -79,6 +79,7 @@ pub(crate) async fn check_configuration(session: &Session) -> Vec<ConfigProblem>
         let diagnostics = by_file.remove(&uri).unwrap_or_default();
         session.client().publish_diagnostics(&uri, None, &diagnostics).await;
     }
+    crate::lsp::review::settings_changed(session);
     problems
 }
 

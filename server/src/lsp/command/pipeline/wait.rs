@@ -24,7 +24,7 @@ pub(in crate::lsp::command) fn run(session: &Session, invocation: Invocation) ->
     async move {
         let options: Options = arguments::read(invocation.options)?;
         let named = Named::pipeline(options.pipeline_id);
-        let run = target::resolve(session, &invocation.subject, named, Fits::Unfinished).await?;
+        let run = target::resolve(session, &invocation.subject, named, Fits::Any).await?;
         let progress = session.desk().under(&run, invocation.work_done_token).await;
         let limit = options.timeout_ms.map(Duration::from_millis);
         session.engine().await?.wait(&run, Until::EndedOrWaiting, limit).await?;

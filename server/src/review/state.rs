@@ -1,0 +1,182 @@
+//! The state of each hunk: what was decided about it, checked against what is there.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use clode_core::id::HunkId;
+use clode_core::pipeline::{HunkState, Machine, PatchStage};
+use clode_core::workspace::{self, Change, Conflict, FileChange, FileMode, Hunk, HunkKind, Placed};
+
+use super::observe::{Content, FileNow, Seen};
+
+/// A hunk where it lies now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HunkNow {
+    pub(crate) id: HunkId,
+    pub(crate) state: HunkState,
+    /// In the text that is seen.
+    pub(crate) bytes: Range<usize>,
+    pub(crate) conflict: Option<Conflict>,
+    pub(crate) reason: Option<String>,
+}
+
+/// The one place where the two words for a hunk's state meet.
+pub(crate) fn to_placing(state: HunkState) -> workspace::HunkState {
+    match state {
+        HunkState::Pending => workspace::HunkState::Pending,
+        HunkState::Applied => workspace::HunkState::Applied,
+        HunkState::Unconfirmed => workspace::HunkState::Unconfirmed,
+        HunkState::Failed => workspace::HunkState::Failed,
+        HunkState::Rejected => workspace::HunkState::Rejected,
+        HunkState::Conflict => workspace::HunkState::Conflict,
+        HunkState::Superseded => workspace::HunkState::Superseded,
+        HunkState::Reverted => workspace::HunkState::Reverted,
+    }
+}
+
+fn from_placing(state: workspace::HunkState) -> HunkState {
+    match state {
+        workspace::HunkState::Pending => HunkState::Pending,
+        workspace::HunkState::Applied => HunkState::Applied,
+        workspace::HunkState::Unconfirmed => HunkState::Unconfirmed,
+        workspace::HunkState::Failed => HunkState::Failed,
+        workspace::HunkState::Rejected => HunkState::Rejected,
+        workspace::HunkState::Conflict => HunkState::Conflict,
+        workspace::HunkState::Superseded => HunkState::Superseded,
+        workspace::HunkState::Reverted => HunkState::Reverted,
+    }
+}
+
+/// Whether hunks can still be decided at the patch gate; once it is closed, what is undone is reverted.
+pub(crate) fn is_open(machine: &Machine) -> bool {
+    machine.ending.is_none() && machine.patch_stage != PatchStage::Settled
+}
+
+/// What was decided so far, for placing. A hunk that was taken back counts as never applied.
+pub(crate) fn decided(machine: &Machine, file: &FileChange) -> BTreeMap<HunkId, workspace::HunkState> {
+    file.hunks
+        .iter()
+        .filter_map(|hunk| Some((hunk.id.clone(), state_of(machine, &hunk.id)?)))
+        .filter(|(_, state)| *state != HunkState::Reverted)
+        .map(|(id, state)| (id, to_placing(state)))
+        .collect()
+}
+
+fn state_of(machine: &Machine, id: &HunkId) -> Option<HunkState> {
+    machine.hunks.iter().find(|record| record.id == *id).map(|record| record.state)
+}
+
+/// Every hunk of the file, in the order of the file.
+pub(crate) fn hunks_now(file: &FileChange, machine: &Machine, now: &FileNow) -> Vec<HunkNow> {
+    let decided = decided(machine, file);
+    let seen = now.shown(file);
+    let text = match &seen.content {
+        _ if file.binary => None,
+        Content::Text(text) => Some(&**text),
+        Content::Absent | Content::Other => None,
+    };
+    let placed = workspace::review::place(file, &decided, text);
+    file.hunks
+        .iter()
+        .zip(placed)
+        .map(|(hunk, placed)| {
+            let durable = state_of(machine, &hunk.id);
+            let placed = by_kind(file, hunk, now, decided.get(&hunk.id).copied(), placed);
+            let was_open = if is_open(machine) { Gate::Open } else { Gate::Closed };
+            judged(durable, placed, seen, was_open)
+        })
+        .collect()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gate {
+    Open,
+    Closed,
+}
+
+fn judged(durable: Option<HunkState>, placed: Placed, seen: &Seen, gate: Gate) -> HunkNow {
+    let found = from_placing(placed.state);
+    let was_applied = matches!(durable, Some(HunkState::Applied | HunkState::Unconfirmed));
+    let is_gone = matches!(found, HunkState::Pending | HunkState::Conflict);
+    let (state, reason) = match durable {
+        Some(HunkState::Unconfirmed) if is_gone && !seen.is_synced() => {
+            (HunkState::Unconfirmed, Some("the editor has not shown the file since".to_owned()))
+        }
+        Some(HunkState::Reverted) if found != HunkState::Applied => (HunkState::Reverted, placed.reason),
+        _ if was_applied && is_gone && gate == Gate::Closed => {
+            (HunkState::Reverted, placed.reason.or_else(|| Some("its text is not there any more".to_owned())))
+        }
+        _ => (found, placed.reason),
+    };
+    HunkNow { id: placed.id, state, bytes: placed.bytes, conflict: placed.conflict, reason }
+}
+
+/// Corrects what text alone cannot tell: moves, modes, and bytes.
+fn by_kind(
+    file: &FileChange,
+    hunk: &Hunk,
+    now: &FileNow,
+    decided: Option<workspace::HunkState>,
+    placed: Placed,
+) -> Placed {
+    let seen = now.shown(file);
+    let told = |found: Found| told(&placed, decided, found);
+    if hunk.kind == HunkKind::Mode {
+        let wanted = file.mode == Some(FileMode::Executable);
+        return match seen.executable {
+            Some(executable) if executable == wanted => told(Found::Done),
+            Some(_) => told(Found::Fits),
+            None => told(Found::Clashes(format!("{} is not there any more", file.path))),
+        };
+    }
+    if file.change == Change::Renamed && now.at_old.as_ref().is_some_and(Seen::is_absent) {
+        let arrived = !now.at.is_absent();
+        let was_applied = matches!(decided, Some(workspace::HunkState::Applied | workspace::HunkState::Unconfirmed));
+        let same = !file.binary && file.result_text.as_deref() == now.at.text();
+        return match () {
+            () if arrived && (was_applied || same || file.binary) => told(Found::Done),
+            () => {
+                let old = file.old_path.as_deref().unwrap_or(&file.path);
+                told(Found::Clashes(format!("{old} is not there any more")))
+            }
+        };
+    }
+    if file.binary {
+        return binary(file, seen, decided, &placed);
+    }
+    if seen.content == Content::Other {
+        return told(Found::Clashes(format!("{} is no text any more", file.path)));
+    }
+    placed
+}
+
+enum Found {
+    Fits,
+    Done,
+    Clashes(String),
+}
+
+fn told(placed: &Placed, decided: Option<workspace::HunkState>, found: Found) -> Placed {
+    use workspace::HunkState as State;
+    let kept = decided.filter(|state| matches!(state, State::Rejected | State::Superseded));
+    let (state, reason) = match found {
+        Found::Fits => (kept.or(decided.filter(|state| *state == State::Failed)).unwrap_or(State::Pending), None),
+        Found::Done => (kept.unwrap_or(State::Applied), None),
+        Found::Clashes(reason) => (kept.unwrap_or(State::Conflict), kept.is_none().then_some(reason)),
+    };
+    Placed { state, reason, conflict: None, ..placed.clone() }
+}
+
+fn binary(file: &FileChange, seen: &Seen, decided: Option<workspace::HunkState>, placed: &Placed) -> Placed {
+    use workspace::HunkState as State;
+    let was_applied = matches!(decided, Some(State::Applied | State::Unconfirmed));
+    let found = match (file.change, seen.is_absent()) {
+        (Change::Added, true) | (Change::Deleted | Change::Renamed, false) => Found::Fits,
+        (Change::Added | Change::Modified, false) if was_applied => Found::Done,
+        (Change::Added, false) => Found::Clashes("a file of that name is there already".to_owned()),
+        (Change::Deleted, true) => Found::Done,
+        (Change::Modified, false) => Found::Fits,
+        (Change::Modified | Change::Renamed, true) => Found::Clashes(format!("{} is not there any more", file.path)),
+    };
+    told(placed, decided, found)
+}
