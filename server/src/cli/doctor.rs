@@ -50,16 +50,31 @@ struct Finding {
 
 impl Finding {
     fn ok(id: &str, message: impl Into<String>) -> Self {
-        Self { id: id.to_owned(), health: Health::Ok, message: message.into(), hint: None }
+        Self {
+            id: id.to_owned(),
+            health: Health::Ok,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     fn warning(id: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { id: id.to_owned(), health: Health::Warning, message: message.into(), hint: Some(hint.into()) }
+        Self {
+            id: id.to_owned(),
+            health: Health::Warning,
+            message: message.into(),
+            hint: Some(hint.into()),
+        }
     }
 
     fn broken(id: &str, error: &clode_core::Error) -> Self {
         let hint = error.first_hint().map(str::to_owned);
-        Self { id: id.to_owned(), health: Health::Broken, message: error.message.clone(), hint }
+        Self {
+            id: id.to_owned(),
+            health: Health::Broken,
+            message: error.message.clone(),
+            hint,
+        }
     }
 }
 
@@ -74,7 +89,11 @@ struct Report {
 impl Report {
     fn new(findings: Vec<Finding>) -> Self {
         let ok = findings.iter().all(|finding| finding.health != Health::Broken);
-        Self { version: env!("CARGO_PKG_VERSION"), ok, findings }
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            ok,
+            findings,
+        }
     }
 }
 
@@ -101,7 +120,11 @@ fn text(report: &Report, colour: Colour) -> String {
                 Health::Warning => "note",
                 Health::Broken => "BROKEN",
             };
-            vec![mark.to_owned(), finding.id.clone(), neutralise(&finding.message).into_owned()]
+            vec![
+                mark.to_owned(),
+                finding.id.clone(),
+                neutralise(&finding.message).into_owned(),
+            ]
         })
         .collect();
     let mut text = String::new();
@@ -114,10 +137,19 @@ fn text(report: &Report, colour: Colour) -> String {
         let (mark, rest) = line.split_once(' ').unwrap_or((line, ""));
         let _ = writeln!(text, "{} {rest}", paint(mark, style, colour));
         if let Some(hint) = &finding.hint {
-            let _ = writeln!(text, "        {} {}", paint("hint:", Style::Cyan, colour), neutralise(hint));
+            let _ = writeln!(
+                text,
+                "        {} {}",
+                paint("hint:", Style::Cyan, colour),
+                neutralise(hint)
+            );
         }
     }
-    text.push_str(if report.ok { "\nNothing essential is broken.\n" } else { "\nSomething essential is broken: see above.\n" });
+    text.push_str(if report.ok {
+        "\nNothing essential is broken.\n"
+    } else {
+        "\nSomething essential is broken: see above.\n"
+    });
     text
 }
 
@@ -127,10 +159,17 @@ mod tests {
 
     #[test]
     fn each_problem_comes_with_what_to_do() {
-        let error = clode_core::Error::io("the state directory", &std::io::ErrorKind::PermissionDenied.into());
+        let error = clode_core::Error::io(
+            "the state directory",
+            &std::io::ErrorKind::PermissionDenied.into(),
+        );
         let report = Report::new(vec![
             Finding::ok("git", "git 2.47.3 at /usr/bin/git"),
-            Finding::warning("claude", "Claude Code was not found", "install it, or set ANTHROPIC_API_KEY"),
+            Finding::warning(
+                "claude",
+                "Claude Code was not found",
+                "install it, or set ANTHROPIC_API_KEY",
+            ),
             Finding::broken("state", &error),
         ]);
         assert!(!report.ok);
