@@ -3,9 +3,11 @@
 mod look;
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use clap::Args;
 use clode_core::Result;
+use clode_core::config::Directories;
 use clode_core::redact::neutralise;
 use serde::Serialize;
 
@@ -83,15 +85,25 @@ impl Finding {
 struct Report {
     version: &'static str,
     ok: bool,
+    paths: Option<Paths>,
     findings: Vec<Finding>,
 }
 
+/// Where we keep things.
+#[derive(Debug, Clone, Serialize)]
+struct Paths {
+    state: PathBuf,
+    cache: PathBuf,
+    config: PathBuf,
+}
+
 impl Report {
-    fn new(findings: Vec<Finding>) -> Self {
+    fn new(paths: Option<Paths>, findings: Vec<Finding>) -> Self {
         let ok = findings.iter().all(|finding| finding.health != Health::Broken);
         Self {
             version: env!("CARGO_PKG_VERSION"),
             ok,
+            paths,
             findings,
         }
     }
@@ -99,7 +111,7 @@ impl Report {
 
 impl Doctor {
     pub(super) async fn run(self, caller: &Caller) -> Result<Exit> {
-        let report = Report::new(look::everywhere(caller).await);
+        let report = Report::new(paths(caller), look::everywhere(caller).await);
         if self.json {
             caller.output.document(&report);
         } else {
@@ -107,6 +119,11 @@ impl Doctor {
         }
         Ok(if report.ok { Exit::Done } else { Exit::Failed })
     }
+}
+
+fn paths(caller: &Caller) -> Option<Paths> {
+    let Directories { state, cache, config } = Directories::named_by(&caller.environment).ok()?;
+    Some(Paths { state, cache, config })
 }
 
 /// For people.
@@ -163,15 +180,18 @@ mod tests {
             "the state directory",
             &std::io::ErrorKind::PermissionDenied.into(),
         );
-        let report = Report::new(vec![
-            Finding::ok("git", "git 2.47.3 at /usr/bin/git"),
-            Finding::warning(
-                "claude",
-                "Claude Code was not found",
-                "install it, or set ANTHROPIC_API_KEY",
-            ),
-            Finding::broken("state", &error),
-        ]);
+        let report = Report::new(
+            None,
+            vec![
+                Finding::ok("git", "git 2.47.3 at /usr/bin/git"),
+                Finding::warning(
+                    "claude",
+                    "Claude Code was not found",
+                    "install it, or set ANTHROPIC_API_KEY",
+                ),
+                Finding::broken("state", &error),
+            ],
+        );
         assert!(!report.ok);
         insta::assert_snapshot!(text(&report, Colour::Off));
     }

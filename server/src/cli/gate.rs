@@ -108,6 +108,14 @@ struct Person<'a> {
 impl Person<'_> {
     async fn ask(&mut self) -> Result<Decision> {
         self.show(&render::gate(self.case.gate, self.colour));
+        let decision = self.answer().await?;
+        if decision == Decision::Leave {
+            self.show("");
+        }
+        Ok(decision)
+    }
+
+    async fn answer(&mut self) -> Result<Decision> {
         match self.case.gate.kind {
             GateKind::Plan => self.plan().await,
             GateKind::Patch => self.patch().await,

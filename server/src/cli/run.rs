@@ -85,13 +85,13 @@ impl Run {
         desk.tell_problems(&caller.output);
         let approvals = if self.yes { Approvals::Yes } else { Approvals::Ask };
         let request = self.request(caller, &desk)?;
-        let shows_patch = request.options.apply == ApplyMode::None;
+        let shows_all = request.options.apply == ApplyMode::None || request.options.pipeline == "plan";
         carry_out(
             caller,
             &desk,
             request,
             approvals,
-            if shows_patch {
+            if shows_all {
                 Show::PlanAndPatch
             } else {
                 Show::Summary
