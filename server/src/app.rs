@@ -56,7 +56,7 @@ impl App {
             cache: directories.cache.clone(),
             user,
         };
-        let workspaces = Workspaces::open(places, environment.search_path()).await?;
+        let workspaces = Workspaces::open(places, spawner.clone(), environment.search_path()).await?;
         let (keys, configuration) = match providers {
             Providers::Configured => (Arc::clone(&environment), directories.config.clone()),
             Providers::Demo => (Arc::default(), directories.state.join(NO_CONFIGURATION)),

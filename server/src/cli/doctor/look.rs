@@ -34,9 +34,9 @@ pub(super) async fn everywhere(caller: &Caller) -> Vec<Finding> {
         }
     };
     findings.push(Finding::ok("configuration", configuration_file(&directories)));
-    findings.push(git(caller).await);
     match app::spawner(&directories) {
         Ok(spawner) => {
+            findings.push(git(caller, spawner.clone()).await);
             findings.push(sandbox(&spawner).await);
             for (name, what, hint) in [
                 (
@@ -70,12 +70,19 @@ fn configuration_file(directories: &Directories) -> String {
     }
 }
 
-async fn git(caller: &Caller) -> Finding {
+async fn git(caller: &Caller, spawner: Spawner) -> Finding {
     let user = UserHome {
         home: caller.environment.home(),
         config_home: caller.environment.path("XDG_CONFIG_HOME"),
     };
-    match Git::find(&caller.environment.search_path(), user, std::env::temp_dir()).await {
+    match Git::find(
+        spawner,
+        &caller.environment.search_path(),
+        user,
+        std::env::temp_dir(),
+    )
+    .await
+    {
         Ok(git) => Finding::ok("git", format!("{} at {}", git.version(), git.program().display())),
         Err(error) => Finding::broken("git", &error),
     }
