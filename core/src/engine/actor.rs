@@ -405,11 +405,25 @@ impl Actor {
     /// What the audit keeps of a person's decision: who, from where, about exactly what.
     fn audit_record(&self, event: &Event) -> Option<AuditRecord> {
         let (by, action, detail) = match event {
-            Event::Answered { approval, gate, answer, by, .. } => {
+            Event::Answered {
+                approval,
+                gate,
+                answer,
+                by,
+                ..
+            } => {
                 let id = self.machine.find_gate(approval.clone(), *gate).ok()?;
-                (by, "approval", serde_json::json!({"approvalId": id, "answer": answer, "from": by.detail}))
+                (
+                    by,
+                    "approval",
+                    serde_json::json!({"approvalId": id, "answer": answer, "from": by.detail}),
+                )
             }
-            Event::HunksDecided { outcomes, by, .. } => (by, "hunks", serde_json::json!({"outcomes": outcomes, "from": by.detail})),
+            Event::HunksDecided { outcomes, by, .. } => (
+                by,
+                "hunks",
+                serde_json::json!({"outcomes": outcomes, "from": by.detail}),
+            ),
             Event::Cancelled { by } => (by, "cancel", serde_json::json!({"from": by.detail})),
             _ => return None,
         };

@@ -55,7 +55,11 @@ impl Engine {
         let loaded = self.services().configurations.fresh(&request.repository).await?;
         let config = loaded.loaded.config.clone();
         let mut request = request;
-        let declared_by = loaded.loaded.origins.get("limits.perExecutionUSD").unwrap_or(&Layer::Default);
+        let declared_by = loaded
+            .loaded
+            .origins
+            .get("limits.perExecutionUSD")
+            .unwrap_or(&Layer::Default);
         tidy(&mut request, &config, declared_by)?;
         let steps = match &request.single {
             Some((agent, _)) => pipelines::single(agent)?,
