@@ -3,6 +3,7 @@
 mod budget;
 mod cli;
 mod crash;
+mod docs;
 mod folders;
 mod framing;
 mod gates;
