@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clode_core::id::CommitId;
+use clode_core::process::Spawner;
 use clode_core::workspace::{Buffer, Places, Repository, Slot, SlotNote, Snapshot, UserHome, Workspaces};
 
 use measure::{Effort, Table};
@@ -138,7 +139,10 @@ impl World {
             cache: root.join("cache"),
             user: UserHome::default(),
         };
-        let workspaces = Workspaces::open(places, git::search_path()).await.unwrap();
+        let spawner = Spawner::new("/nonexistent/shim".into());
+        let workspaces = Workspaces::open(places, spawner, git::search_path())
+            .await
+            .unwrap();
         let repository = workspaces.repository(&project).await.unwrap();
         Self {
             _place: place,

@@ -50,6 +50,7 @@ pub use slot::{Slot, SlotNote};
 pub use snapshot::{Buffer, Snapshot};
 
 use crate::id::{CommitId, HunkId, random_hex};
+use crate::process::Spawner;
 use crate::{Error, Result};
 
 /// Bytes of randomness in the name of a process's scratch directory.
@@ -79,8 +80,8 @@ pub struct Workspaces {
 }
 
 impl Workspaces {
-    /// Finds git and prepares our directories.
-    pub async fn open(places: Places, search_path: OsString) -> Result<Self> {
+    /// Finds git and prepares our directories. Git is started by `spawner`.
+    pub async fn open(places: Places, spawner: Spawner, search_path: OsString) -> Result<Self> {
         files::private_dir(&places.state)?;
         files::private_dir(&places.cache)?;
         let places = Places {
@@ -90,7 +91,7 @@ impl Workspaces {
         };
         let neutral = places.state.join("neutral");
         files::private_dir(&neutral)?;
-        let git = Git::find(&search_path, places.user.clone(), neutral).await?;
+        let git = Git::find(spawner, &search_path, places.user.clone(), neutral).await?;
         let scratch = places.state.join("scratch").join(random_hex(SCRATCH_NAME_BYTES)?);
         files::private_dir(&scratch)?;
         let life = files::open_lock(&scratch.join("lock"))?;

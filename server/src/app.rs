@@ -45,7 +45,7 @@ impl App {
         let spawner = spawner(&directories)?;
         let user = UserHome { home: environment.home(), config_home: environment.path("XDG_CONFIG_HOME") };
         let places = Places { state: directories.state.clone(), cache: directories.cache.clone(), user };
-        let workspaces = Workspaces::open(places, environment.search_path()).await?;
+        let workspaces = Workspaces::open(places, spawner.clone(), environment.search_path()).await?;
         let (keys, configuration) = match providers {
             Providers::Configured => (Arc::clone(&environment), directories.config.clone()),
             Providers::Demo => (Arc::default(), directories.state.join(NO_CONFIGURATION)),

@@ -1,49 +1,18 @@
 //! A person at VS Code: the packaged extension, the palette, the status bar, the lenses.
 //!
 //! The window takes longest to open, so one test does everything in it, one task after the other.
-#![expect(clippy::expect_used, reason = "helpers of tests fail the test")]
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clode_tests::editors::subject::{AFTER, BEFORE, FILE, NEW_LINE, TEST, TODO, repository};
 use clode_tests::editors::vscode::VsCode;
-use clode_tests::fixture::{Home, Repo};
 use clode_tests::processes;
 use serde_json::{Value, json};
 
 /// How long our server may outlive the window; VS Code's own helpers look for their parent now and then only.
 const LEAVE_LIMIT: Duration = Duration::from_secs(2);
 const HELPERS_LEAVE_LIMIT: Duration = Duration::from_secs(20);
-
-const BEFORE: &str = "\
-\"\"\"Sums.\"\"\"
-
-
-def multiply(a, b):
-    \"\"\"The product.\"\"\"
-    # TODO: write it
-    pass
-
-
-def triple(a):
-    \"\"\"Three times `a`.\"\"\"
-    return multiply(a, 3)
-";
-const AFTER: &str = "\
-\"\"\"Sums.\"\"\"
-
-
-def multiply(a, b):
-    \"\"\"The product.\"\"\"
-    return a * b
-
-
-def triple(a):
-    \"\"\"Three times `a`.\"\"\"
-    return multiply(a, 3)
-";
-const TEST: &str = "from calc import triple\n\nassert triple(2) == 6, triple(2)\nprint(\"1 passed\")\n";
-const TODO: &str = "# TODO: write it";
 
 /// A window with the file open.
 struct Desk {
@@ -59,7 +28,9 @@ impl Desk {
             const line = Math.max(0, document.getText().split('\\n').findIndex((each) => each.includes(given.line)));
             const selection = new vscode.Range(line, 4, line, 4);
             await vscode.window.showTextDocument(document, { selection, preview: false });";
-        self.code.host(code, json!({ "file": self.file, "line": line })).await;
+        self.code
+            .host(code, &json!({ "file": self.file, "line": line }))
+            .await;
     }
 
     /// Types at the begin or the end of the file, without saving.
@@ -68,7 +39,9 @@ impl Desk {
         let code = "
             await vscode.commands.executeCommand(given.command);
             await vscode.commands.executeCommand('type', { text: given.text });";
-        self.code.host(code, json!({ "command": command, "text": text })).await;
+        self.code
+            .host(code, &json!({ "command": command, "text": text }))
+            .await;
     }
 
     /// Text and state of the file in the editor.
@@ -76,7 +49,7 @@ impl Desk {
         let code = "
             const document = await vscode.workspace.openTextDocument(given);
             return { text: document.getText(), isDirty: document.isDirty };";
-        self.code.host(code, json!(self.file)).await
+        self.code.host(code, &json!(self.file)).await
     }
 
     /// Runs the agents at the TODO, with the title that is offered.
@@ -90,25 +63,36 @@ impl Desk {
 #[tokio::test]
 async fn a_task_is_run_approved_accepted_and_another_one_refused() {
     // Given the extension, a repository with a TODO, and a line that was never saved
-    let repo = Repo::with(&[("calc.py", BEFORE), ("test_calc.py", TEST), (".gitignore", "__pycache__/\n")]);
-    let home = Home::new();
-    home.configure("tests:\n  - python3 test_calc.py\n");
-    let Some(code) = VsCode::start("task", &home, &repo.path()).await else { return };
+    let (repo, home) = repository(TEST);
+    let Some(code) = VsCode::start("task", &home, &repo.path()).await else {
+        return;
+    };
     let (git_before, tree_before) = (repo.fingerprint_git(), repo.tree());
-    let mut desk = Desk { code, file: repo.path().join("calc.py") };
+    let mut desk = Desk {
+        code,
+        file: repo.path().join(FILE),
+    };
     desk.type_line("cursorBottom", "# typed before the task\n").await;
     let look = "return (await vscode.commands.getCommands(true)).includes('clode.run')";
-    desk.code.host_until(look, json!(null)).await;
+    desk.code.host_until(look, &json!(null)).await;
 
     refuses_a_plan(&mut desk).await;
     accepts_a_change(&mut desk).await;
 
     // Then nothing was written, nothing of ours broke in the window, and nothing is left
-    let ours: Vec<String> = desk.code.console_errors().into_iter().filter(|text| is_ours(text)).collect();
+    let ours: Vec<String> = desk
+        .code
+        .console_errors()
+        .into_iter()
+        .filter(|text| is_ours(text))
+        .collect();
     assert!(ours.is_empty(), "{ours:#?}");
     assert_eq!(repo.tree(), tree_before, "a file of the user was written");
     assert_eq!(repo.fingerprint_git(), git_before, "the user's .git was written");
-    let servers: Vec<_> = processes::carrying(home.mark()).into_iter().filter(is_server).collect();
+    let servers: Vec<_> = processes::carrying(home.mark())
+        .into_iter()
+        .filter(is_server)
+        .collect();
     assert!(!servers.is_empty(), "the server runs as long as the window");
     desk.code.quit().await;
     for server in servers {
@@ -125,7 +109,10 @@ async fn refuses_a_plan(desk: &mut Desk) {
     desk.code.enter("Reject", Some("")).await;
 
     desk.code.status_bar_without("waiting").await;
-    assert_eq!(desk.document().await["text"], format!("{BEFORE}# typed before the task\n"));
+    assert_eq!(
+        desk.document().await["text"],
+        format!("{BEFORE}# typed before the task\n")
+    );
 }
 
 async fn accepts_a_change(desk: &mut Desk) {
@@ -139,31 +126,39 @@ async fn accepts_a_change(desk: &mut Desk) {
     let look = "
         const document = vscode.window.activeTextEditor?.document;
         return document?.uri.scheme === 'clode' && document.getText().includes('## Steps') && document.getText();";
-    let plan = desk.code.host_until(look, json!(null)).await;
-    assert!(plan.as_str().is_some_and(|plan| plan.contains("calc.py")), "{plan}");
+    let plan = desk.code.host_until(look, &json!(null)).await;
+    assert!(plan.as_str().is_some_and(|plan| plan.contains(FILE)), "{plan}");
     desk.code.command("Clode Agents: Focus on Pipelines View").await;
     desk.code.picture("vscode-plan").await;
 
-    // When it is approved, and the person types on
-    desk.code.command("Clode Agents: Approve…").await;
+    // When it is approved where it is read, and the person types on
+    desk.code.click_lens("Approve plan").await;
     desk.type_line("cursorTop", "# typed while they worked\n").await;
 
     // Then the hunk has its lenses, above the line where the TODO is now
     desk.show(TODO).await;
-    desk.code.lens("Accept hunk").await;
+    desk.code.lens("Accept").await;
     desk.code.status_bar("waiting for approval").await;
     desk.code.picture("vscode-review").await;
-    assert!(desk.document().await["text"].as_str().is_some_and(|text| text.contains(TODO)));
+    assert!(
+        desk.document().await["text"]
+            .as_str()
+            .is_some_and(|text| text.contains(TODO))
+    );
 
     // When it is accepted, the document holds the change and both lines, and is not saved
-    desk.code.click_lens("Accept hunk").await;
+    desk.code.click_lens("Accept").await;
     let look = "
-        const document = await vscode.workspace.openTextDocument(given);
-        return document.getText().includes('return a * b');";
-    desk.code.host_until(look, json!(desk.file)).await;
+        const document = await vscode.workspace.openTextDocument(given.file);
+        return document.getText().includes(given.line);";
+    let given = json!({ "file": desk.file, "line": NEW_LINE });
+    desk.code.host_until(look, &given).await;
     let expected = format!("# typed while they worked\n{AFTER}# typed before the task\n");
-    assert_eq!(desk.document().await, json!({ "text": expected, "isDirty": true }));
-    desk.code.status_bar_without("waiting").await;
+    assert_eq!(
+        desk.document().await,
+        json!({ "text": expected, "isDirty": true })
+    );
+    desk.code.row("completed").await;
     desk.code.picture("vscode-accepted").await;
 }
 
@@ -171,7 +166,13 @@ fn is_server(process: &processes::Process) -> bool {
     process.command.contains("clode-ls")
 }
 
-/// The window's own noise (no native modules, no service worker) is none of ours.
+/// What the window says about our extension and its commands.
 fn is_ours(text: &str) -> bool {
-    text.to_lowercase().contains("clode") && !text.contains("clode-tests/vscode")
+    let names = [
+        "Clode Agents",
+        "clodeAgents",
+        "clode-agents.clode-agents",
+        "clode.",
+    ];
+    names.iter().any(|name| text.contains(name))
 }

@@ -31,9 +31,9 @@ pub(super) async fn everywhere(caller: &Caller) -> Vec<Finding> {
         }
     };
     findings.push(Finding::ok("configuration", configuration_file(&directories)));
-    findings.push(git(caller, &directories).await);
     match app::spawner(&directories) {
         Ok(spawner) => {
+            findings.push(git(caller, spawner.clone(), &directories).await);
             findings.push(sandbox(&spawner).await);
             for (name, what, hint) in [
                 ("claude", "Claude Code", "it is optional: install it to let it carry out the Developer's work"),
@@ -59,9 +59,9 @@ fn configuration_file(directories: &Directories) -> String {
     if file.exists() { file.display().to_string() } else { format!("{} (not there; defaults hold)", file.display()) }
 }
 
-async fn git(caller: &Caller, directories: &Directories) -> Finding {
+async fn git(caller: &Caller, spawner: Spawner, directories: &Directories) -> Finding {
     let user = UserHome { home: caller.environment.home(), config_home: caller.environment.path("XDG_CONFIG_HOME") };
-    match Git::find(&caller.environment.search_path(), user, directories.state.join("neutral")).await {
+    match Git::find(spawner, &caller.environment.search_path(), user, directories.state.join("neutral")).await {
         Ok(git) => Finding::ok("git", format!("{} at {}", git.version(), git.program().display())),
         Err(error) => Finding::broken("git", &error),
     }
