@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::client::{Outcome, ShowDocument};
 use super::command::arguments;
 use super::review::RunReview;
 use super::session::Session;
@@ -151,6 +152,23 @@ impl Of<'_> {
             (_, None) => change.result_text.clone().unwrap_or_default(),
         }))
     }
+}
+
+/// Shows a document: itself where the client can open it, else as a file.
+pub(crate) async fn show(session: &Session, uri: &Url, document: &Document) -> Result<bool> {
+    let how = ShowDocument { take_focus: true, selection: None };
+    if opens_virtual(session) && session.client().show_document(uri, how).await == Outcome::Yes {
+        return Ok(true);
+    }
+    let Some((run, name)) = address::parse(uri) else { return Ok(false) };
+    let file = as_file(session, &run, &name.replace('/', "-"), document.text.clone()).await?;
+    Ok(session.client().show_document(&file, how).await == Outcome::Yes)
+}
+
+/// Whether the client fetches `clode:` documents when they are opened.
+pub(crate) fn opens_virtual(session: &Session) -> bool {
+    let capabilities = session.capabilities();
+    capabilities.text_document_content || capabilities.clode.is_some_and(|clode| clode.documents)
 }
 
 /// The same text as a file under the state directory, for clients that open nothing else.

@@ -75,11 +75,9 @@ async fn by_request(session: &Session, review: &RunReview, file: &FileReview) ->
 
 /// A document with the unified diff: virtual where the client can open it, else a file.
 async fn by_document(session: &Session, review: &RunReview, file: Option<&FileReview>, text: String) -> Result<Value> {
-    let capabilities = session.capabilities();
-    let opens_virtual = capabilities.text_document_content || capabilities.clode.is_some_and(|clode| clode.documents);
     let virtual_uri = Url::parse(&address::named(&review.id, "patch.diff")).map_err(|error| Error::internal(error.to_string()))?;
     let focused = ShowDocument { take_focus: true, selection: None };
-    if opens_virtual && file.is_none() && session.client().show_document(&virtual_uri, focused).await == Outcome::Yes {
+    if preview::opens_virtual(session) && file.is_none() && session.client().show_document(&virtual_uri, focused).await == Outcome::Yes {
         return Ok(json!({"shown": true, "uri": virtual_uri}));
     }
     let name = file.map_or_else(|| "patch.diff".to_owned(), |file| format!("file-{}.diff", file.number));
