@@ -10,6 +10,8 @@ mod land;
 mod operation;
 mod result;
 mod select;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
