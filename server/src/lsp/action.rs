@@ -58,7 +58,13 @@ struct Ask {
 impl Ask {
     /// Whether actions of this kind are wanted: a kind stands for all below it.
     fn wants(&self, kind: &str) -> bool {
-        let holds = |only: &String| only.is_empty() || kind == only || kind.strip_prefix(only.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        let holds = |only: &String| {
+            only.is_empty()
+                || kind == only
+                || kind
+                    .strip_prefix(only.as_str())
+                    .is_some_and(|rest| rest.starts_with('.'))
+        };
         self.only.as_ref().is_none_or(|kinds| kinds.iter().any(holds))
     }
 }
@@ -75,7 +81,13 @@ struct Action {
 
 impl Action {
     fn new(title: impl Into<String>, kind: &'static str, command: &'static str, arguments: Value) -> Self {
-        Self { title: title.into(), kind, command, arguments, diagnostics: Vec::new() }
+        Self {
+            title: title.into(),
+            kind,
+            command,
+            arguments,
+            diagnostics: Vec::new(),
+        }
     }
 }
 
@@ -101,7 +113,8 @@ pub(crate) fn actions(session: &Session, params: Value) -> Result<Value> {
     }
     let capabilities = session.capabilities().code_action;
     let wire = |action: Action| {
-        let command = json!({"title": action.title, "command": action.command, "arguments": [action.arguments]});
+        let command =
+            json!({"title": action.title, "command": action.command, "arguments": [action.arguments]});
         if !capabilities.literals {
             return command;
         }

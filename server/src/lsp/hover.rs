@@ -37,7 +37,10 @@ pub(crate) fn hover(session: &Session, params: Value) -> Result<Value> {
     let params: Params = arguments::read(params)?;
     let uri = params.text_document.uri;
     let document = session.document(&uri);
-    let here = Range { start: params.position, end: params.position };
+    let here = Range {
+        start: params.position,
+        end: params.position,
+    };
     let form = Form::of(session);
     let (mut texts, mut range) = (Vec::new(), None);
     for run in session.reviews().runs() {
@@ -54,8 +57,14 @@ pub(crate) fn hover(session: &Session, params: Value) -> Result<Value> {
             }
         }
     }
-    let Some(range) = range else { return Ok(Value::Null) };
-    let kind = if form == Form::Markdown { "markdown" } else { "plaintext" };
+    let Some(range) = range else {
+        return Ok(Value::Null);
+    };
+    let kind = if form == Form::Markdown {
+        "markdown"
+    } else {
+        "plaintext"
+    };
     Ok(json!({"contents": {"kind": kind, "value": texts.join("\n\n")}, "range": range}))
 }
 
@@ -68,7 +77,10 @@ enum Form {
 impl Form {
     fn of(session: &Session) -> Self {
         let capabilities = session.capabilities();
-        let formats = capabilities.raw().pointer("/textDocument/hover/contentFormat").and_then(Value::as_array);
+        let formats = capabilities
+            .raw()
+            .pointer("/textDocument/hover/contentFormat")
+            .and_then(Value::as_array);
         match formats {
             Some(formats) if !formats.iter().any(|format| format == "markdown") => Self::Plain,
             _ => Self::Markdown,
@@ -79,17 +91,26 @@ impl Form {
 fn about(run: &RunReview, hunk: &Hunk, now: &HunkNow, form: Form) -> Option<String> {
     match now.state {
         HunkState::Applied => Some(origin(run, form)),
-        HunkState::Pending | HunkState::Failed | HunkState::Conflict | HunkState::Unconfirmed if run.is_under_review() => {
+        HunkState::Pending | HunkState::Failed | HunkState::Conflict | HunkState::Unconfirmed
+            if run.is_under_review() =>
+        {
             let state = match now.state {
                 HunkState::Conflict => "conflict",
                 HunkState::Failed => "not applied",
                 HunkState::Unconfirmed => "not seen in the editor yet",
                 _ => "waits for you",
             };
-            let reason = now.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            let reason = now
+                .reason
+                .as_deref()
+                .map(|reason| format!(": {reason}"))
+                .unwrap_or_default();
             let diff = diff(hunk);
             Some(match form {
-                Form::Markdown => format!("**Clode: {}** ({state}{reason})\n\n````diff\n{diff}````", plain(&run.title)),
+                Form::Markdown => format!(
+                    "**Clode: {}** ({state}{reason})\n\n````diff\n{diff}````",
+                    plain(&run.title)
+                ),
                 Form::Plain => format!("Clode: {} ({state}{reason})\n\n{diff}", run.title),
             })
         }
@@ -99,7 +120,12 @@ fn about(run: &RunReview, hunk: &Hunk, now: &HunkNow, form: Form) -> Option<Stri
 
 /// Task, agent, model and cost of what is in the text.
 fn origin(run: &RunReview, form: Form) -> String {
-    let step = run.machine.steps.iter().rev().find(|step| step.spec.role == StepRole::Change && step.attempts > 0);
+    let step = run
+        .machine
+        .steps
+        .iter()
+        .rev()
+        .find(|step| step.spec.role == StepRole::Change && step.attempts > 0);
     let mut told = match form {
         Form::Markdown => format!("**Clode: {}**", plain(&run.title)),
         Form::Plain => format!("Clode: {}", run.title),
@@ -107,9 +133,16 @@ fn origin(run: &RunReview, form: Form) -> String {
     if let Some(step) = step {
         let of_step = || run.costs.iter().filter(|costs| costs.step == step.spec.id);
         let output = step.output.as_ref();
-        let model = output.and_then(|output| output.model.clone()).or_else(|| of_step().next_back().map(|costs| costs.model.clone()));
+        let model = output
+            .and_then(|output| output.model.clone())
+            .or_else(|| of_step().next_back().map(|costs| costs.model.clone()));
         let cost: Money = of_step().map(|costs| costs.totals.cost).sum();
-        let _ = write!(told, "\n\n{} · {} · {cost}", step.spec.agent, model.as_deref().unwrap_or("no model"));
+        let _ = write!(
+            told,
+            "\n\n{} · {} · {cost}",
+            step.spec.agent,
+            model.as_deref().unwrap_or("no model")
+        );
     }
     told
 }
@@ -130,5 +163,13 @@ fn diff(hunk: &Hunk) -> String {
 
 /// A title that cannot become anything else in Markdown.
 fn plain(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_ascii_punctuation() { vec!['\\', c] } else { vec![c] }).collect()
+    text.chars()
+        .flat_map(|c| {
+            if c.is_ascii_punctuation() {
+                vec!['\\', c]
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
 }

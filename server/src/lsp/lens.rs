@@ -51,7 +51,12 @@ pub(crate) fn lenses(session: &Session, params: Value) -> Result<Value> {
                 lenses.extend(on_hunks(&run, &file));
             }
         }
-        lenses.extend(document.as_ref().map(|document| at_origin(&run, &uri, document)).unwrap_or_default());
+        lenses.extend(
+            document
+                .as_ref()
+                .map(|document| at_origin(&run, &uri, document))
+                .unwrap_or_default(),
+        );
     }
     if let Some(document) = document.filter(|_| ui.lens_todos) {
         lenses.extend(on_todos(&document));
@@ -77,8 +82,13 @@ fn document_of_ours(session: &Session, uri: &Url) -> Option<(clode_core::id::Pip
 }
 
 fn on_document(run: &RunReview, kind: GateKind) -> Vec<Value> {
-    let Some(open) = run.gate(kind) else { return Vec::new() };
-    gate::answers(run, open).into_iter().map(|answer| lens(at_line(0), &answer.title, answer.command, &answer.arguments)).collect()
+    let Some(open) = run.gate(kind) else {
+        return Vec::new();
+    };
+    gate::answers(run, open)
+        .into_iter()
+        .map(|answer| lens(at_line(0), &answer.title, answer.command, &answer.arguments))
+        .collect()
 }
 
 fn on_hunks(run: &RunReview, file: &FileReview) -> Vec<Value> {
@@ -97,7 +107,11 @@ fn on_hunks(run: &RunReview, file: &FileReview) -> Vec<Value> {
                 add("Conflict: show diff", "clode.pipeline.showDiff");
                 add("Reject", "clode.pipeline.rejectHunks");
             }
-            HunkState::Unconfirmed | HunkState::Applied | HunkState::Rejected | HunkState::Superseded | HunkState::Reverted => {}
+            HunkState::Unconfirmed
+            | HunkState::Applied
+            | HunkState::Rejected
+            | HunkState::Superseded
+            | HunkState::Reverted => {}
         }
     }
     lenses
@@ -105,17 +119,32 @@ fn on_hunks(run: &RunReview, file: &FileReview) -> Vec<Value> {
 
 /// Where a task began, as long as it is not over.
 fn at_origin(run: &RunReview, uri: &Url, document: &Document) -> Vec<Value> {
-    let Some(origin) = &run.machine.spec.task.origin else { return Vec::new() };
+    let Some(origin) = &run.machine.spec.task.origin else {
+        return Vec::new();
+    };
     let path = uri.to_file_path().ok();
-    let is_here = path.is_some_and(|path| path == run.root.join(&origin.path) || path == run.top_level.join(&origin.path));
+    let is_here = path
+        .is_some_and(|path| path == run.root.join(&origin.path) || path == run.top_level.join(&origin.path));
     if run.machine.ending.is_some() || !is_here {
         return Vec::new();
     }
-    let place = at_line(origin_line(document, origin.start_line, origin.text.lines().next().unwrap_or_default()));
-    let title = format!("Clode: {} ({}%)", run.machine.status().as_str(), run.machine.progress());
+    let place = at_line(origin_line(
+        document,
+        origin.start_line,
+        origin.text.lines().next().unwrap_or_default(),
+    ));
+    let title = format!(
+        "Clode: {} ({}%)",
+        run.machine.status().as_str(),
+        run.machine.progress()
+    );
     let mut lenses = vec![lens(place, &title, "clode.document", &gate::show_arguments(run))];
     for open in run.machine.open_gates() {
-        lenses.extend(gate::answers(run, open).into_iter().map(|answer| lens(place, &answer.title, answer.command, &answer.arguments)));
+        lenses.extend(
+            gate::answers(run, open)
+                .into_iter()
+                .map(|answer| lens(place, &answer.title, answer.command, &answer.arguments)),
+        );
     }
     lenses
 }
@@ -123,12 +152,18 @@ fn at_origin(run: &RunReview, uri: &Url, document: &Document) -> Vec<Value> {
 /// The line that has the text of then, as near as possible to where it was.
 fn origin_line(document: &Document, line: u32, text: &str) -> u32 {
     let has_text = |line: u32| run::line(document, line).is_some_and(|now| now.trim() == text.trim());
-    let last = u32::try_from(document.rope().len_lines()).unwrap_or(u32::MAX).saturating_sub(1);
+    let last = u32::try_from(document.rope().len_lines())
+        .unwrap_or(u32::MAX)
+        .saturating_sub(1);
     if text.trim().is_empty() {
         return line.min(last);
     }
-    let near = (0..ORIGIN_LINES_MAX).flat_map(|distance| [line.checked_sub(distance), line.checked_add(distance)]).flatten();
-    near.into_iter().find(|line| has_text(*line)).unwrap_or(line.min(last))
+    let near = (0..ORIGIN_LINES_MAX)
+        .flat_map(|distance| [line.checked_sub(distance), line.checked_add(distance)])
+        .flatten();
+    near.into_iter()
+        .find(|line| has_text(*line))
+        .unwrap_or(line.min(last))
 }
 
 fn on_todos(document: &Document) -> Vec<Value> {

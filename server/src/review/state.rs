@@ -63,7 +63,11 @@ pub(crate) fn decided(machine: &Machine, file: &FileChange) -> BTreeMap<HunkId, 
 }
 
 fn state_of(machine: &Machine, id: &HunkId) -> Option<HunkState> {
-    machine.hunks.iter().find(|record| record.id == *id).map(|record| record.state)
+    machine
+        .hunks
+        .iter()
+        .find(|record| record.id == *id)
+        .map(|record| record.state)
 }
 
 /// Every hunk of the file, in the order of the file.
@@ -82,7 +86,11 @@ pub(crate) fn hunks_now(file: &FileChange, machine: &Machine, now: &FileNow) -> 
         .map(|(hunk, placed)| {
             let durable = state_of(machine, &hunk.id);
             let placed = by_kind(file, hunk, now, decided.get(&hunk.id).copied(), placed);
-            let was_open = if is_open(machine) { Gate::Open } else { Gate::Closed };
+            let was_open = if is_open(machine) {
+                Gate::Open
+            } else {
+                Gate::Closed
+            };
             judged(durable, placed, seen, was_open)
         })
         .collect()
@@ -99,16 +107,26 @@ fn judged(durable: Option<HunkState>, placed: Placed, seen: &Seen, gate: Gate) -
     let was_applied = matches!(durable, Some(HunkState::Applied | HunkState::Unconfirmed));
     let is_gone = matches!(found, HunkState::Pending | HunkState::Conflict);
     let (state, reason) = match durable {
-        Some(HunkState::Unconfirmed) if is_gone && !seen.is_synced() => {
-            (HunkState::Unconfirmed, Some("the editor has not shown the file since".to_owned()))
-        }
+        Some(HunkState::Unconfirmed) if is_gone && !seen.is_synced() => (
+            HunkState::Unconfirmed,
+            Some("the editor has not shown the file since".to_owned()),
+        ),
         Some(HunkState::Reverted) if found != HunkState::Applied => (HunkState::Reverted, placed.reason),
-        _ if was_applied && is_gone && gate == Gate::Closed => {
-            (HunkState::Reverted, placed.reason.or_else(|| Some("its text is not there any more".to_owned())))
-        }
+        _ if was_applied && is_gone && gate == Gate::Closed => (
+            HunkState::Reverted,
+            placed
+                .reason
+                .or_else(|| Some("its text is not there any more".to_owned())),
+        ),
         _ => (found, placed.reason),
     };
-    HunkNow { id: placed.id, state, bytes: placed.bytes, conflict: placed.conflict, reason }
+    HunkNow {
+        id: placed.id,
+        state,
+        bytes: placed.bytes,
+        conflict: placed.conflict,
+        reason,
+    }
 }
 
 /// Corrects what text alone cannot tell: moves, modes, and bytes.
@@ -131,7 +149,10 @@ fn by_kind(
     }
     if file.change == Change::Renamed && now.at_old.as_ref().is_some_and(Seen::is_absent) {
         let arrived = !now.at.is_absent();
-        let was_applied = matches!(decided, Some(workspace::HunkState::Applied | workspace::HunkState::Unconfirmed));
+        let was_applied = matches!(
+            decided,
+            Some(workspace::HunkState::Applied | workspace::HunkState::Unconfirmed)
+        );
         let same = !file.binary && file.result_text.as_deref() == now.at.text();
         return match () {
             () if arrived && (was_applied || same || file.binary) => told(Found::Done),
@@ -160,11 +181,20 @@ fn told(placed: &Placed, decided: Option<workspace::HunkState>, found: Found) ->
     use workspace::HunkState as State;
     let kept = decided.filter(|state| matches!(state, State::Rejected | State::Superseded));
     let (state, reason) = match found {
-        Found::Fits => (kept.or(decided.filter(|state| *state == State::Failed)).unwrap_or(State::Pending), None),
+        Found::Fits => (
+            kept.or(decided.filter(|state| *state == State::Failed))
+                .unwrap_or(State::Pending),
+            None,
+        ),
         Found::Done => (kept.unwrap_or(State::Applied), None),
         Found::Clashes(reason) => (kept.unwrap_or(State::Conflict), kept.is_none().then_some(reason)),
     };
-    Placed { state, reason, conflict: None, ..placed.clone() }
+    Placed {
+        state,
+        reason,
+        conflict: None,
+        ..placed.clone()
+    }
 }
 
 fn binary(file: &FileChange, seen: &Seen, decided: Option<workspace::HunkState>, placed: &Placed) -> Placed {
@@ -176,7 +206,9 @@ fn binary(file: &FileChange, seen: &Seen, decided: Option<workspace::HunkState>,
         (Change::Added, false) => Found::Clashes("a file of that name is there already".to_owned()),
         (Change::Deleted, true) => Found::Done,
         (Change::Modified, false) => Found::Fits,
-        (Change::Modified | Change::Renamed, true) => Found::Clashes(format!("{} is not there any more", file.path)),
+        (Change::Modified | Change::Renamed, true) => {
+            Found::Clashes(format!("{} is not there any more", file.path))
+        }
     };
     told(placed, decided, found)
 }

@@ -1,7 +1,9 @@
 //! Comment lines that ask for something: `TODO`, `FIXME`, and `clode: <text>`. Told by their looks, in any language.
 
 /// What begins a comment somewhere.
-const MARKERS: [&str; 13] = ["//", "#", "--", ";", "/*", "*", "<!--", "%", "{-", "(*", "\"\"\"", "'''", "'"];
+const MARKERS: [&str; 13] = [
+    "//", "#", "--", ";", "/*", "*", "<!--", "%", "{-", "(*", "\"\"\"", "'''", "'",
+];
 /// What ends one on the same line.
 const ENDS: [&str; 6] = ["*/", "-->", "-}", "*)", "\"\"\"", "'''"];
 /// Longer lines are no comments for people.
@@ -10,7 +12,10 @@ const LINE_BYTES_MAX: usize = 2_000;
 /// The words after `TODO` or `FIXME` on a comment line; may be empty.
 pub(crate) fn todo(line: &str) -> Option<&str> {
     let comment = comment(line)?;
-    let (at, word) = ["TODO", "FIXME"].into_iter().filter_map(|word| Some((whole_word(comment, word)?, word))).min()?;
+    let (at, word) = ["TODO", "FIXME"]
+        .into_iter()
+        .filter_map(|word| Some((whole_word(comment, word)?, word)))
+        .min()?;
     let rest = comment.get(at + word.len()..)?;
     let rest = match rest.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
         Some((_, after)) => after,
@@ -31,13 +36,21 @@ fn comment(line: &str) -> Option<&str> {
         return None;
     }
     let line = line.trim();
-    let starts = MARKERS.into_iter().filter(|marker| line.starts_with(marker)).map(|marker| (0, marker));
+    let starts = MARKERS
+        .into_iter()
+        .filter(|marker| line.starts_with(marker))
+        .map(|marker| (0, marker));
     let later = ["//", "#", "--", "/*", "<!--"].into_iter().filter_map(|marker| {
         let at = line.find(&format!(" {marker}"))?;
         Some((at + 1, marker))
     });
-    let (at, marker) = starts.max_by_key(|(_, marker)| marker.len()).or_else(|| later.min())?;
-    let mut text = line.get(at + marker.len()..)?.trim_start_matches(['/', '!', '*', '#', '-', ';']).trim();
+    let (at, marker) = starts
+        .max_by_key(|(_, marker)| marker.len())
+        .or_else(|| later.min())?;
+    let mut text = line
+        .get(at + marker.len()..)?
+        .trim_start_matches(['/', '!', '*', '#', '-', ';'])
+        .trim();
     for end in ENDS {
         text = text.strip_suffix(end).unwrap_or(text).trim_end();
     }
@@ -46,7 +59,9 @@ fn comment(line: &str) -> Option<&str> {
 
 fn whole_word(text: &str, word: &str) -> Option<usize> {
     let at = text.find(word)?;
-    let free = |character: Option<char>| character.is_none_or(|character| !character.is_alphanumeric() && character != '_');
+    let free = |character: Option<char>| {
+        character.is_none_or(|character| !character.is_alphanumeric() && character != '_')
+    };
     let (before, after) = (text.get(..at)?, text.get(at + word.len()..)?);
     (free(before.chars().next_back()) && free(after.chars().next())).then_some(at)
 }
@@ -75,7 +90,13 @@ mod tests {
 
     #[test]
     fn code_that_only_mentions_it_is_no_todo() {
-        for line in ["let TODO = 1;", "// TODOS are many", "print(\"TODO: x\")", "my_TODO()", "// a_TODO"] {
+        for line in [
+            "let TODO = 1;",
+            "// TODOS are many",
+            "print(\"TODO: x\")",
+            "my_TODO()",
+            "// a_TODO",
+        ] {
             assert_eq!(todo(line), None, "{line}");
         }
     }

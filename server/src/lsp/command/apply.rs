@@ -23,14 +23,25 @@ pub(super) struct Options {
 
 impl Options {
     pub(super) async fn resolve(self, session: &Session) -> Result<(clode_core::id::PipelineId, Selection)> {
-        let run = review::target(session, self.pipeline_id.as_deref(), |machine| machine.patch.is_some()).await?;
-        Ok((run, Selection { files: self.files, hunks: self.hunks }))
+        let run = review::target(session, self.pipeline_id.as_deref(), |machine| {
+            machine.patch.is_some()
+        })
+        .await?;
+        Ok((
+            run,
+            Selection {
+                files: self.files,
+                hunks: self.hunks,
+            },
+        ))
     }
 }
 
 pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Result<Value>> {
     Box::pin(async move {
-        let (run, selection) = arguments::read::<Options>(invocation.options)?.resolve(session).await?;
+        let (run, selection) = arguments::read::<Options>(invocation.options)?
+            .resolve(session)
+            .await?;
         edit::apply(session, &run, &selection).await
     })
 }

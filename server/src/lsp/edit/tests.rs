@@ -27,8 +27,13 @@ async fn accepted_hunks_are_in_the_buffer_recorded_and_not_saved() {
     assert_eq!(world.text("a.txt"), BASE.replace("two", "TWO"));
     assert_eq!(world.recorded().await, [Applied, Pending]);
     assert_eq!(world.on_disk("a.txt").as_deref(), Some(BASE));
-    world.until("the message is there", |world| !world.messages().is_empty()).await;
-    assert_eq!(world.messages(), ["Clode: 1 hunk applied; not saved: look at it and save."]);
+    world
+        .until("the message is there", |world| !world.messages().is_empty())
+        .await;
+    assert_eq!(
+        world.messages(),
+        ["Clode: 1 hunk applied; not saved: look at it and save."]
+    );
     let sent = world.sent("workspace/applyEdit");
     let change = &sent[0]["edit"]["documentChanges"][0];
     assert_eq!(change["textDocument"]["version"], 1);
@@ -55,9 +60,16 @@ async fn an_editor_that_only_says_so_has_applied_nothing() {
     world.behave(Manners::Lies);
     assert_eq!(world.apply(&[]).await, [line("a.txt", "failed", "notApplied")]);
     assert_eq!(world.recorded().await, [Failed, Failed]);
-    assert!(world.machine().await.open_gates().count() == 1, "the gate stays open");
+    assert!(
+        world.machine().await.open_gates().count() == 1,
+        "the gate stays open"
+    );
     world.behave(Manners::Honest);
-    assert_eq!(world.apply(&[]).await, [line("a.txt", "applied", "")], "a failed apply can be repeated");
+    assert_eq!(
+        world.apply(&[]).await,
+        [line("a.txt", "applied", "")],
+        "a failed apply can be repeated"
+    );
     assert_eq!(world.text("a.txt"), RESULT);
 }
 
@@ -77,7 +89,10 @@ async fn a_file_that_is_not_open_is_asked_for_first() {
     assert_eq!(world.apply(&[]).await, [line("a.txt", "applied", "")]);
     assert_eq!(world.text("a.txt"), RESULT);
     let shown = &world.sent("window/showDocument")[0];
-    assert_eq!((shown["uri"].as_str().unwrap(), &shown["takeFocus"]), (world.uri("a.txt").as_str(), &json!(false)));
+    assert_eq!(
+        (shown["uri"].as_str().unwrap(), &shown["takeFocus"]),
+        (world.uri("a.txt").as_str(), &json!(false))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,8 +102,17 @@ async fn a_file_that_stays_unseen_is_unconfirmed_until_it_is_opened() {
     assert_eq!(world.apply(&[]).await, [line("a.txt", "unconfirmed", "")]);
     let sent = world.sent("workspace/applyEdit");
     assert_eq!(sent.len(), 1, "all hunks in one edit");
-    assert_eq!(sent[0]["edit"]["documentChanges"][0]["edits"].as_array().unwrap().len(), 2);
-    assert_eq!(sent[0]["edit"]["documentChanges"][0]["textDocument"]["version"], Value::Null);
+    assert_eq!(
+        sent[0]["edit"]["documentChanges"][0]["edits"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    assert_eq!(
+        sent[0]["edit"]["documentChanges"][0]["textDocument"]["version"],
+        Value::Null
+    );
     assert_eq!(world.recorded().await, [Unconfirmed, Unconfirmed]);
     assert_eq!(world.shown().await, ["unconfirmed", "unconfirmed"]);
     let hidden = world.hidden("a.txt").unwrap();
@@ -129,8 +153,14 @@ async fn a_client_without_document_changes_gets_the_old_form() {
 async fn a_client_that_applies_no_edits_is_told_so_and_nothing_is_touched() {
     let world = two_hunks(&json!({})).await;
     world.open("a.txt");
-    assert_eq!(world.apply(&[]).await, [line("a.txt", "failed", "applyUnsupported")]);
-    assert_eq!((world.text("a.txt"), world.on_disk("a.txt").unwrap()), (BASE.to_owned(), BASE.to_owned()));
+    assert_eq!(
+        world.apply(&[]).await,
+        [line("a.txt", "failed", "applyUnsupported")]
+    );
+    assert_eq!(
+        (world.text("a.txt"), world.on_disk("a.txt").unwrap()),
+        (BASE.to_owned(), BASE.to_owned())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,12 +169,21 @@ async fn a_conflict_is_shown_and_the_rest_is_applied() {
     world.open("a.txt");
     let mine = BASE.replace("two", "my own two");
     world.types("a.txt", &mine);
-    assert_eq!(world.apply(&[]).await, [line("a.txt", "conflict", "conflict"), line("a.txt", "applied", "")]);
+    assert_eq!(
+        world.apply(&[]).await,
+        [
+            line("a.txt", "conflict", "conflict"),
+            line("a.txt", "applied", "")
+        ]
+    );
     assert_eq!(world.text("a.txt"), mine.replace("eight", "EIGHT"));
     let files = super::files(&world.session, &world.run).await.unwrap();
     let hunk = &files[0]["hunks"][0];
     assert_eq!(hunk["state"], "conflict");
-    assert_eq!(hunk["conflict"], json!({"base": "two\n", "mine": "my own two\n", "theirs": "TWO\n"}));
+    assert_eq!(
+        hunk["conflict"],
+        json!({"base": "two\n", "mine": "my own two\n", "theirs": "TWO\n"})
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,8 +232,18 @@ async fn a_buffer_that_is_closed_unsaved_is_judged_against_the_disk() {
 async fn files_come_go_and_move_through_an_editor_that_declares_it() {
     let world = World::new(
         &able(),
-        &[("gone.txt", Some("bye\n")), ("old.txt", Some(BASE)), ("a.txt", Some(BASE))],
-        &[("gone.txt", None), ("old.txt", None), ("new.txt", Some(&RESULT.replace("EIGHT", "eight"))), ("fresh.txt", Some("hello\n")), ("a.txt", Some(RESULT))],
+        &[
+            ("gone.txt", Some("bye\n")),
+            ("old.txt", Some(BASE)),
+            ("a.txt", Some(BASE)),
+        ],
+        &[
+            ("gone.txt", None),
+            ("old.txt", None),
+            ("new.txt", Some(&RESULT.replace("EIGHT", "eight"))),
+            ("fresh.txt", Some("hello\n")),
+            ("a.txt", Some(RESULT)),
+        ],
     )
     .await;
     let mut results = world.apply(&[]).await;
@@ -207,7 +256,14 @@ async fn files_come_go_and_move_through_an_editor_that_declares_it() {
     assert_eq!(world.text("new.txt"), RESULT.replace("EIGHT", "eight"));
     let sent = world.sent("workspace/applyEdit");
     assert_eq!(sent.len(), 2, "text first, files last: {sent:#?}");
-    let kinds = |sent: &Value| sent["edit"]["documentChanges"].as_array().unwrap().iter().map(|change| change["kind"].clone()).collect::<Vec<_>>();
+    let kinds = |sent: &Value| {
+        sent["edit"]["documentChanges"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|change| change["kind"].clone())
+            .collect::<Vec<_>>()
+    };
     assert!(kinds(&sent[0]).iter().all(Value::is_null));
     assert!(kinds(&sent[1]).iter().any(|kind| kind == "rename"));
 }
@@ -217,22 +273,41 @@ async fn files_come_go_and_move_on_the_disk_where_the_editor_declares_nothing() 
     let world = World::new(
         &plain(),
         &[("gone.txt", Some("bye\n")), ("old.txt", Some(BASE))],
-        &[("gone.txt", None), ("old.txt", None), ("new.txt", Some(&RESULT.replace("EIGHT", "eight"))), ("fresh.txt", Some("hello\n"))],
+        &[
+            ("gone.txt", None),
+            ("old.txt", None),
+            ("new.txt", Some(&RESULT.replace("EIGHT", "eight"))),
+            ("fresh.txt", Some("hello\n")),
+        ],
     )
     .await;
     let results = world.apply(&[]).await;
-    assert!(results.iter().all(|(_, result, _)| result == "applied"), "{results:?}");
+    assert!(
+        results.iter().all(|(_, result, _)| result == "applied"),
+        "{results:?}"
+    );
     assert_eq!(world.on_disk("fresh.txt").as_deref(), Some("hello\n"));
-    assert_eq!((world.on_disk("gone.txt"), world.on_disk("old.txt")), (None, None));
+    assert_eq!(
+        (world.on_disk("gone.txt"), world.on_disk("old.txt")),
+        (None, None)
+    );
     assert_eq!(world.on_disk("new.txt"), Some(RESULT.replace("EIGHT", "eight")));
     assert_eq!(world.sent("workspace/applyEdit").len(), 0);
-    assert_eq!(world.machine().await.status(), clode_core::pipeline::Status::Completed);
+    assert_eq!(
+        world.machine().await.status(),
+        clode_core::pipeline::Status::Completed
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_with_unsaved_text_is_not_moved_on_the_disk() {
     let changed = RESULT.replace("EIGHT", "eight");
-    let world = World::new(&plain(), &[("old.txt", Some(BASE))], &[("old.txt", None), ("new.txt", Some(&changed))]).await;
+    let world = World::new(
+        &plain(),
+        &[("old.txt", Some(BASE))],
+        &[("old.txt", None), ("new.txt", Some(&changed))],
+    )
+    .await;
     world.open_with("old.txt", &format!("{BASE}ten\n"));
     assert_eq!(world.apply(&[]).await, [line("old.txt", "failed", "unsavedText")]);
     assert_eq!(world.on_disk("old.txt").as_deref(), Some(BASE));
@@ -241,7 +316,12 @@ async fn a_file_with_unsaved_text_is_not_moved_on_the_disk() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_text_of_a_file_whose_move_fails_is_taken_back() {
     let changed = RESULT.replace("EIGHT", "eight");
-    let world = World::new(&able(), &[("old.txt", Some(BASE))], &[("old.txt", None), ("new.txt", Some(&changed))]).await;
+    let world = World::new(
+        &able(),
+        &[("old.txt", Some(BASE))],
+        &[("old.txt", None), ("new.txt", Some(&changed))],
+    )
+    .await;
     world.open("old.txt");
     world.behave(Manners::FailsMoves);
     assert_eq!(world.apply(&[]).await, [line("old.txt", "failed", "editRefused")]);
@@ -254,9 +334,19 @@ async fn a_rejected_hunk_keeps_the_comment_and_can_be_taken_by_name() {
     let world = two_hunks(&able()).await;
     world.open("a.txt");
     let hunks = world.hunks();
-    super::reject(&world.session, &world.run, &hunks[..1], Some("not like this".to_owned())).await.unwrap();
+    super::reject(
+        &world.session,
+        &world.run,
+        &hunks[..1],
+        Some("not like this".to_owned()),
+    )
+    .await
+    .unwrap();
     assert_eq!(world.recorded().await, [Rejected, Pending]);
-    assert_eq!(world.machine().await.hunks[0].comment.as_deref(), Some("not like this"));
+    assert_eq!(
+        world.machine().await.hunks[0].comment.as_deref(),
+        Some("not like this")
+    );
     assert_eq!(world.apply(&hunks[..1]).await, [line("a.txt", "applied", "")]);
     assert_eq!(world.recorded().await, [Applied, Pending]);
 }
@@ -264,10 +354,18 @@ async fn a_rejected_hunk_keeps_the_comment_and_can_be_taken_by_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_hunk_or_file_is_the_callers_mistake() {
     let world = two_hunks(&able()).await;
-    let hunk = Selection { hunks: vec!["nothing".into()], ..Selection::default() };
-    let file = Selection { files: vec![world.uri("b.txt")], ..Selection::default() };
+    let hunk = Selection {
+        hunks: vec!["nothing".into()],
+        ..Selection::default()
+    };
+    let file = Selection {
+        files: vec![world.uri("b.txt")],
+        ..Selection::default()
+    };
     for (selection, code) in [(hunk, "unknownHunk"), (file, "unknownFile")] {
-        let error = super::apply(&world.session, &world.run, &selection).await.unwrap_err();
+        let error = super::apply(&world.session, &world.run, &selection)
+            .await
+            .unwrap_err();
         assert_eq!((error.kind, &*error.code), (clode_core::Kind::Usage, code));
     }
 }
@@ -283,10 +381,32 @@ async fn without_asking_only_what_is_clean_and_allowed_is_applied() {
     .await;
     world.open_with("a.txt", &BASE.replace("eight", "my eight"));
     let outcomes = port(&world.session).apply_pending(&world.run).await;
-    assert_eq!(world.text("a.txt"), BASE.replace("eight", "my eight").replace("two", "TWO"));
-    let of = |path: &str| world.patch.files.iter().find(|file| file.path == path).unwrap().hunks[0].id.clone();
-    assert!(outcomes.iter().any(|outcome| outcome.id == of("a.txt") && outcome.state == Applied));
-    assert!(!outcomes.iter().any(|outcome| outcome.id == of(".vscode/tasks.json")), "it waits for a person");
+    assert_eq!(
+        world.text("a.txt"),
+        BASE.replace("eight", "my eight").replace("two", "TWO")
+    );
+    let of = |path: &str| {
+        world
+            .patch
+            .files
+            .iter()
+            .find(|file| file.path == path)
+            .unwrap()
+            .hunks[0]
+            .id
+            .clone()
+    };
+    assert!(
+        outcomes
+            .iter()
+            .any(|outcome| outcome.id == of("a.txt") && outcome.state == Applied)
+    );
+    assert!(
+        !outcomes
+            .iter()
+            .any(|outcome| outcome.id == of(".vscode/tasks.json")),
+        "it waits for a person"
+    );
     assert_eq!(world.on_disk(".vscode/tasks.json").as_deref(), Some("one\n"));
 }
 
@@ -295,7 +415,16 @@ async fn the_edit_can_be_had_without_being_applied() {
     let world = two_hunks(&able()).await;
     world.open("a.txt");
     let hunks = world.hunks();
-    let answer = workspace_edit(&world.session, &world.run, &Selection { hunks: hunks[1..].to_vec(), ..Selection::default() }).await.unwrap();
+    let answer = workspace_edit(
+        &world.session,
+        &world.run,
+        &Selection {
+            hunks: hunks[1..].to_vec(),
+            ..Selection::default()
+        },
+    )
+    .await
+    .unwrap();
     let change = &answer["edit"]["documentChanges"][0];
     assert_eq!(change["edits"][0]["newText"], "EIGHT\n");
     assert_eq!(world.text("a.txt"), BASE);
@@ -308,7 +437,12 @@ async fn ranges_count_in_the_encoding_of_the_client() {
         let mut capabilities = able();
         capabilities["general"] = json!({"positionEncodings": [encoding]});
         // the replaced text is the last line, which has no end: the range ends within it
-        let world = World::new(&capabilities, &[("a.txt", Some("x\n🦀"))], &[("a.txt", Some("x\n🦀🦀"))]).await;
+        let world = World::new(
+            &capabilities,
+            &[("a.txt", Some("x\n🦀"))],
+            &[("a.txt", Some("x\n🦀🦀"))],
+        )
+        .await;
         world.open("a.txt");
         let files = super::files(&world.session, &world.run).await.unwrap();
         let expected = json!({"start": {"line": 1, "character": 0}, "end": {"line": 1, "character": column}});
@@ -317,4 +451,27 @@ async fn ranges_count_in_the_encoding_of_the_client() {
         assert_eq!(world.apply(&[]).await, [line("a.txt", "applied", "")]);
         assert_eq!(world.text("a.txt"), "x\n🦀🦀");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_lands_in_the_wrong_place_is_taken_back_and_made_anew() {
+    let world = two_hunks(&plain()).await;
+    world.open("a.txt");
+    world.behave(Manners::IgnoresVersions);
+    assert_eq!(world.apply(&[]).await, [line("a.txt", "applied", "")]);
+    assert_eq!(world.text("a.txt"), format!("typed meanwhile\n{RESULT}"));
+    assert_eq!(
+        world.sent("workspace/applyEdit").len(),
+        3,
+        "the edit, its reversal, and the edit anew"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hunk_with_the_mark_of_a_secret_is_refused() {
+    let marked = BASE.replace("two", "«redacted:github-token:0a1b2c»");
+    let world = World::new(&able(), &[("a.txt", Some(BASE))], &[("a.txt", Some(&marked))]).await;
+    world.open("a.txt");
+    assert_eq!(world.apply(&[]).await, [line("a.txt", "failed", "redactionMark")]);
+    assert_eq!(world.text("a.txt"), BASE);
 }

@@ -8,7 +8,11 @@ use super::cache::root_of;
 use crate::lsp::session::Session;
 
 /// The named run, or the only one of this session's folders that fits.
-pub(crate) async fn target(session: &Session, named: Option<&str>, fits: impl Fn(&Machine) -> bool) -> Result<PipelineId> {
+pub(crate) async fn target(
+    session: &Session,
+    named: Option<&str>,
+    fits: impl Fn(&Machine) -> bool,
+) -> Result<PipelineId> {
     let engine = session.engine().await?;
     if let Some(named) = named {
         let run = PipelineId::new(named);
@@ -24,10 +28,17 @@ pub(crate) async fn target(session: &Session, named: Option<&str>, fits: impl Fn
     }
     match found.as_slice() {
         [only] => Ok(only.clone()),
-        [] => Err(Error::usage("invalidParams", "pipelineId: no pipeline is there that this could mean").hint("`clode.pipeline.list` lists them")),
+        [] => Err(Error::usage(
+            "invalidParams",
+            "pipelineId: no pipeline is there that this could mean",
+        )
+        .hint("`clode.pipeline.list` lists them")),
         several => {
             let names: Vec<&str> = several.iter().map(PipelineId::as_str).collect();
-            Err(Error::usage("invalidParams", format!("pipelineId: several could be meant: {}", names.join(", "))))
+            Err(Error::usage(
+                "invalidParams",
+                format!("pipelineId: several could be meant: {}", names.join(", ")),
+            ))
         }
     }
 }

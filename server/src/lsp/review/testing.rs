@@ -10,7 +10,8 @@ use clode_core::config::Environment;
 use clode_core::engine::Engine;
 use clode_core::id::{AgentId, CommitId, HunkId, OwnerId, PipelineId, StepId, TaskId};
 use clode_core::pipeline::{
-    Effect, Event, Finding, GatePolicy, HunkRecord, HunkState, Machine, PreparedPatch, RunSpec, StepOutput, StepRole, StepSpec,
+    Effect, Event, Finding, GatePolicy, HunkRecord, HunkState, Machine, PreparedPatch, RunSpec, StepOutput,
+    StepRole, StepSpec,
 };
 use clode_core::redact::Redactor;
 use clode_core::store::NewRun;
@@ -39,6 +40,8 @@ pub(crate) enum Manners {
     Lies,
     /// Says no without a reason the first time, because a change of the person is under way.
     IsTypedInto,
+    /// Applies to whatever text there is by then, as positions say.
+    IgnoresVersions,
     /// Applies into buffers that nobody is told of.
     Hides,
     /// Applies the text, then fails to move files.
@@ -104,7 +107,27 @@ impl World {
         Self::with_spec(capabilities, before, after, |_| {}).await
     }
 
-    pub(crate) async fn with_spec(capabilities: &Value, before: Files<'_>, after: Files<'_>, change: impl FnOnce(&mut RunSpec)) -> Self {
+    /// A run whose plan waits for an answer.
+    pub(crate) async fn planning(capabilities: &Value, plan: &str) -> Self {
+        Self::at(capabilities, &[("a.txt", Some("one\n"))], &[], |_| {}, Some(plan)).await
+    }
+
+    pub(crate) async fn with_spec(
+        capabilities: &Value,
+        before: Files<'_>,
+        after: Files<'_>,
+        change: impl FnOnce(&mut RunSpec),
+    ) -> Self {
+        Self::at(capabilities, before, after, change, None).await
+    }
+
+    async fn at(
+        capabilities: &Value,
+        before: Files<'_>,
+        after: Files<'_>,
+        change: impl FnOnce(&mut RunSpec),
+        plan: Option<&str>,
+    ) -> Self {
         let place = TempDir::new().unwrap();
         let root = place.path().canonicalize().unwrap();
         let folder = root.join("repo");
@@ -123,13 +146,31 @@ impl World {
         *session.documents() = Documents::new(encoding);
         session.set_folders([Url::from_file_path(&folder).unwrap()]);
         let engine = session.engine().await.unwrap().clone();
-        let (run, patch) = create_run(&engine, &folder, before, after, change).await;
+        let (run, patch) = create_run(&engine, &folder, before, after, change, plan).await;
         let (log, manners) = (Arc::<Mutex<Log>>::default(), Arc::<Mutex<Manners>>::default());
-        let editor = Editor { peer, session: session.clone(), log: Arc::clone(&log), manners: Arc::clone(&manners) };
+        let editor = Editor {
+            peer,
+            session: session.clone(),
+            log: Arc::clone(&log),
+            manners: Arc::clone(&manners),
+        };
         let driver = tokio::spawn(editor.drive());
-        let world = Self { session, folder, run, patch, log, manners, driver, _place: place };
+        let world = Self {
+            session,
+            folder,
+            run,
+            patch,
+            log,
+            manners,
+            driver,
+            _place: place,
+        };
         review::run_changed(&world.session, &world.run);
-        world.until("the review is loaded", |world| world.session.reviews().run(&world.run).is_some()).await;
+        world
+            .until("the review is loaded", |world| {
+                world.session.reviews().run(&world.run).is_some()
+            })
+            .await;
         world
     }
 
@@ -180,16 +221,32 @@ impl World {
 
     /// Applies; answers result and code of each line, by path.
     pub(crate) async fn apply(&self, hunks: &[HunkId]) -> Vec<(String, String, String)> {
-        let selection = Selection { files: Vec::new(), hunks: hunks.to_vec() };
+        let selection = Selection {
+            files: Vec::new(),
+            hunks: hunks.to_vec(),
+        };
         let answer = edit::apply(&self.session, &self.run, &selection).await.unwrap();
         let lines = answer["files"].as_array().unwrap().iter();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        lines.map(|line| (text(&line["uri"]).rsplit("/repo/").next().unwrap().to_owned(), text(&line["result"]), text(&line["code"]))).collect()
+        lines
+            .map(|line| {
+                (
+                    text(&line["uri"]).rsplit("/repo/").next().unwrap().to_owned(),
+                    text(&line["result"]),
+                    text(&line["code"]),
+                )
+            })
+            .collect()
     }
 
     /// All hunks in the order of the patch.
     pub(crate) fn hunks(&self) -> Vec<HunkId> {
-        self.patch.files.iter().flat_map(|file| &file.hunks).map(|hunk| hunk.id.clone()).collect()
+        self.patch
+            .files
+            .iter()
+            .flat_map(|file| &file.hunks)
+            .map(|hunk| hunk.id.clone())
+            .collect()
     }
 
     /// The recorded states, in the order of the patch.
@@ -199,24 +256,41 @@ impl World {
     }
 
     pub(crate) async fn machine(&self) -> Machine {
-        self.session.engine().await.unwrap().row(&self.run).await.unwrap().machine().unwrap()
+        self.session
+            .engine()
+            .await
+            .unwrap()
+            .row(&self.run)
+            .await
+            .unwrap()
+            .machine()
+            .unwrap()
     }
 
     /// The states as the editor is shown them, in the order of the patch.
     pub(crate) async fn shown(&self) -> Vec<String> {
         let files = edit::files(&self.session, &self.run).await.unwrap();
         let hunks = files.iter().flat_map(|file| file["hunks"].as_array().unwrap());
-        hunks.map(|hunk| hunk["state"].as_str().unwrap().to_owned()).collect()
+        hunks
+            .map(|hunk| hunk["state"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// Everything that was sent to the editor under this method.
     pub(crate) fn sent(&self, method: &str) -> Vec<Value> {
         let log = self.log.lock().unwrap();
-        log.messages.iter().filter(|message| message["method"] == method).map(|message| message["params"].clone()).collect()
+        log.messages
+            .iter()
+            .filter(|message| message["method"] == method)
+            .map(|message| message["params"].clone())
+            .collect()
     }
 
     pub(crate) fn messages(&self) -> Vec<String> {
-        self.sent("window/showMessage").iter().map(|params| params["message"].as_str().unwrap().to_owned()).collect()
+        self.sent("window/showMessage")
+            .iter()
+            .map(|params| params["message"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     pub(crate) async fn until(&self, what: &str, is_true: impl Fn(&Self) -> bool) {
@@ -225,7 +299,10 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        assert!(tokio::time::timeout(PATIENCE, wait).await.is_ok(), "in time: {what}");
+        assert!(
+            tokio::time::timeout(PATIENCE, wait).await.is_ok(),
+            "in time: {what}"
+        );
     }
 
     pub(crate) async fn until_recorded(&self, states: &[HunkState]) {
@@ -235,15 +312,27 @@ impl World {
             }
         };
         let in_time = tokio::time::timeout(PATIENCE, wait).await.is_ok();
-        assert!(in_time, "recorded in time: {states:?}, found {:?}", self.recorded().await);
+        assert!(
+            in_time,
+            "recorded in time: {states:?}, found {:?}",
+            self.recorded().await
+        );
     }
 }
 
 fn types(session: &Session, uri: &Url, text: &str) {
-    let whole = lsp_types::TextDocumentContentChangeWholeDocument { text: text.to_owned() };
+    let whole = lsp_types::TextDocumentContentChangeWholeDocument {
+        text: text.to_owned(),
+    };
     let mut documents = session.documents();
     let version = documents.get(uri).unwrap().version + 1;
-    documents.change(uri, version, [lsp_types::TextDocumentContentChangeEvent::TextDocumentContentChangeWholeDocument(whole)]).unwrap();
+    documents
+        .change(
+            uri,
+            version,
+            [lsp_types::TextDocumentContentChangeEvent::TextDocumentContentChangeWholeDocument(whole)],
+        )
+        .unwrap();
     drop(documents);
     review::document_changed(session, uri);
 }
@@ -256,7 +345,12 @@ fn search_path() -> std::ffi::OsString {
 #[expect(clippy::disallowed_methods, reason = "a repository for the test")]
 fn git_init(folder: &Path) {
     std::fs::create_dir_all(folder).unwrap();
-    let status = std::process::Command::new("git").args(["init", "--quiet"]).arg(folder).env("GIT_CONFIG_GLOBAL", "/dev/null").status().unwrap();
+    let status = std::process::Command::new("git")
+        .args(["init", "--quiet"])
+        .arg(folder)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .status()
+        .unwrap();
     assert!(status.success());
 }
 
@@ -275,7 +369,14 @@ fn put(folder: &Path, files: Files<'_>) {
     }
 }
 
-async fn create_run(engine: &Engine, folder: &Path, before: Files<'_>, after: Files<'_>, change: impl FnOnce(&mut RunSpec)) -> (PipelineId, Patch) {
+async fn create_run(
+    engine: &Engine,
+    folder: &Path,
+    before: Files<'_>,
+    after: Files<'_>,
+    change: impl FnOnce(&mut RunSpec),
+    plan: Option<&str>,
+) -> (PipelineId, Patch) {
     let repository = engine.repository(folder).await.unwrap();
     let workspaces = &engine.services().workspaces;
     put(folder, before);
@@ -285,15 +386,39 @@ async fn create_run(engine: &Engine, folder: &Path, before: Files<'_>, after: Fi
     let added: Vec<(&str, Option<&str>)> = after.iter().map(|(path, _)| (*path, None)).collect();
     put(folder, &added);
     put(folder, before);
-    let patch = workspaces.patch(&repository, &base.commit, &result.commit).await.unwrap();
-    let config = engine.configuration(&repository).await.unwrap().loaded.config.clone();
+    let patch = workspaces
+        .patch(&repository, &base.commit, &result.commit)
+        .await
+        .unwrap();
+    let config = engine
+        .configuration(&repository)
+        .await
+        .unwrap()
+        .loaded
+        .config
+        .clone();
     let store = &engine.services().store;
-    let config = store.put_blob(serde_json::to_vec(&config).unwrap()).await.unwrap();
+    let config = store
+        .put_blob(serde_json::to_vec(&config).unwrap())
+        .await
+        .unwrap();
     let blob = store.put_blob(serde_json::to_vec(&patch).unwrap()).await.unwrap();
     let mut spec = spec(config);
     change(&mut spec);
-    let prepared = PreparedPatch { patch: blob, result: result.commit.clone(), hunks: records(&patch) };
-    let machine = at_the_gate(spec, base.commit, base.tree, &result.commit, prepared);
+    let prepared = PreparedPatch {
+        patch: blob,
+        result: result.commit.clone(),
+        hunks: records(&patch),
+    };
+    let machine = match plan {
+        Some(plan) => at_the_plan(
+            spec,
+            base.commit,
+            base.tree,
+            store.put_blob(plan.as_bytes().to_vec()).await.unwrap(),
+        ),
+        None => at_the_gate(spec, base.commit, base.tree, &result.commit, prepared),
+    };
     let new = NewRun {
         id: machine.spec.pipeline.clone(),
         repository: repository.id.clone(),
@@ -370,23 +495,91 @@ fn spec(config: clode_core::id::BlobId) -> RunSpec {
 }
 
 /// Drives a machine to where its patch is computed.
-fn at_the_gate(spec: RunSpec, commit: CommitId, tree: clode_core::id::TreeId, result: &CommitId, prepared: PreparedPatch) -> Machine {
+fn at_the_gate(
+    spec: RunSpec,
+    commit: CommitId,
+    tree: clode_core::id::TreeId,
+    result: &CommitId,
+    prepared: PreparedPatch,
+) -> Machine {
     let mut machine = Machine::new(spec);
     let output = StepOutput {
         files: Some(result.clone()),
         model: Some("model-x".to_owned()),
-        findings: vec![Finding { path: Some("a.txt".to_owned()), line: Some(2), severity: "warning".to_owned(), message: "no test".to_owned() }],
+        findings: vec![Finding {
+            path: Some("a.txt".to_owned()),
+            line: Some(2),
+            severity: "warning".to_owned(),
+            message: "no test".to_owned(),
+        }],
         ..StepOutput::default()
     };
     let events = [
         Event::Admitted,
-        Event::SnapshotTaken { commit, tree, withheld: Vec::new() },
-        Event::StepFinished { step: StepId::new("developer"), attempt: 1, output: Box::new(output) },
-        Event::PatchPrepared { prepared: Box::new(prepared) },
+        Event::SnapshotTaken {
+            commit,
+            tree,
+            withheld: Vec::new(),
+        },
+        Event::StepFinished {
+            step: StepId::new("developer"),
+            attempt: 1,
+            output: Box::new(output),
+        },
+        Event::PatchPrepared {
+            prepared: Box::new(prepared),
+        },
     ];
     for event in events {
         let done = machine.next(Timestamp(0), event).unwrap();
         assert!(!done.effects.contains(&Effect::Ended));
+    }
+    machine
+}
+
+/// Drives a machine to where its plan is written.
+fn at_the_plan(
+    spec: RunSpec,
+    commit: CommitId,
+    tree: clode_core::id::TreeId,
+    plan: clode_core::id::BlobId,
+) -> Machine {
+    let architect = StepSpec {
+        id: StepId::new("architect"),
+        agent: AgentId::new("architect"),
+        role: StepRole::Plan,
+        needs: Vec::new(),
+        time_limit_ms: 3_600_000,
+    };
+    let mut steps = vec![architect];
+    steps.extend(spec.steps.iter().cloned().map(|step| StepSpec {
+        needs: vec![StepId::new("architect")],
+        ..step
+    }));
+    let mut machine = Machine::new(RunSpec {
+        plan_gate: GatePolicy::Ask,
+        steps,
+        ..spec
+    });
+    let output = StepOutput {
+        document: Some(plan),
+        ..StepOutput::default()
+    };
+    let events = [
+        Event::Admitted,
+        Event::SnapshotTaken {
+            commit,
+            tree,
+            withheld: Vec::new(),
+        },
+        Event::StepFinished {
+            step: StepId::new("architect"),
+            attempt: 1,
+            output: Box::new(output),
+        },
+    ];
+    for event in events {
+        machine.next(Timestamp(0), event).unwrap();
     }
     machine
 }
@@ -413,8 +606,12 @@ impl Editor {
             let manners = *self.manners.lock().unwrap();
             let answer = match message["method"].as_str() {
                 _ if manners == Manners::Silent => continue,
-                Some("workspace/applyEdit") => json!({"applied": self.apply(&message["params"]["edit"], manners)}),
-                Some("window/showDocument") => json!({"success": self.show(&message["params"]["uri"], manners)}),
+                Some("workspace/applyEdit") => {
+                    json!({"applied": self.apply(&message["params"]["edit"], manners)})
+                }
+                Some("window/showDocument") => {
+                    json!({"success": self.show(&message["params"]["uri"], manners)})
+                }
                 _ => Value::Null,
             };
             self.peer.answer(&message, answer);
@@ -423,7 +620,13 @@ impl Editor {
 
     fn show(&self, uri: &Value, manners: Manners) -> bool {
         let uri = Url::parse(uri.as_str().unwrap()).unwrap();
-        let Some(text) = uri.to_file_path().ok().and_then(|path| std::fs::read_to_string(path).ok()) else { return true };
+        let Some(text) = uri
+            .to_file_path()
+            .ok()
+            .and_then(|path| std::fs::read_to_string(path).ok())
+        else {
+            return true;
+        };
         if manners != Manners::Hides {
             self.session.documents().open(uri.clone(), "text", 1, &text);
             review::document_changed(&self.session, &uri);
@@ -437,10 +640,27 @@ impl Editor {
         }
         if manners == Manners::IsTypedInto {
             *self.manners.lock().unwrap() = Manners::Honest;
-            let uri = Url::parse(edit["documentChanges"][0]["textDocument"]["uri"].as_str().unwrap()).unwrap();
+            let uri = Url::parse(
+                edit["documentChanges"][0]["textDocument"]["uri"]
+                    .as_str()
+                    .unwrap(),
+            )
+            .unwrap();
             let text = self.session.document(&uri).unwrap().text();
             types(&self.session, &uri, &format!("typed meanwhile\n{text}"));
             return false;
+        }
+        if manners == Manners::IgnoresVersions {
+            *self.manners.lock().unwrap() = Manners::Honest;
+            for uri in edit["changes"]
+                .as_object()
+                .unwrap()
+                .keys()
+                .map(|uri| Url::parse(uri).unwrap())
+            {
+                let text = self.session.document(&uri).unwrap().text();
+                types(&self.session, &uri, &format!("typed meanwhile\n{text}"));
+            }
         }
         if let Some(changes) = edit["changes"].as_object() {
             for (uri, edits) in changes {
@@ -450,8 +670,13 @@ impl Editor {
         }
         let changes = edit["documentChanges"].as_array().unwrap();
         let stale = |change: &&Value| {
-            let open = change["textDocument"]["uri"].as_str().and_then(|uri| self.session.document(&Url::parse(uri).unwrap()));
-            open.is_some_and(|document| change["textDocument"]["version"].as_i64() != Some(document.version.into()) && !change["textDocument"]["version"].is_null())
+            let open = change["textDocument"]["uri"]
+                .as_str()
+                .and_then(|uri| self.session.document(&Url::parse(uri).unwrap()));
+            open.is_some_and(|document| {
+                change["textDocument"]["version"].as_i64() != Some(document.version.into())
+                    && !change["textDocument"]["version"].is_null()
+            })
         };
         if changes.iter().any(|change| stale(&change)) {
             return false;
@@ -460,7 +685,12 @@ impl Editor {
     }
 
     fn carry_out(&self, change: &Value, manners: Manners) -> bool {
-        let path = |key: &str| Url::parse(change[key].as_str().unwrap()).unwrap().to_file_path().unwrap();
+        let path = |key: &str| {
+            Url::parse(change[key].as_str().unwrap())
+                .unwrap()
+                .to_file_path()
+                .unwrap()
+        };
         match change["kind"].as_str() {
             None => {
                 let uri = Url::parse(change["textDocument"]["uri"].as_str().unwrap()).unwrap();
@@ -470,11 +700,16 @@ impl Editor {
             Some("delete") => std::fs::remove_file(path("uri")).unwrap(),
             Some(_) if manners == Manners::FailsMoves => return false,
             Some(_) => {
-                let (from, to) = (Url::from_file_path(path("oldUri")).unwrap(), Url::from_file_path(path("newUri")).unwrap());
+                let (from, to) = (
+                    Url::from_file_path(path("oldUri")).unwrap(),
+                    Url::from_file_path(path("newUri")).unwrap(),
+                );
                 std::fs::rename(path("oldUri"), path("newUri")).unwrap();
                 let closed = self.session.documents().close(&from);
                 if let Some(document) = closed {
-                    self.session.documents().open(to.clone(), "text", 1, &document.text());
+                    self.session
+                        .documents()
+                        .open(to.clone(), "text", 1, &document.text());
                 }
                 review::document_changed(&self.session, &from);
                 review::document_changed(&self.session, &to);
@@ -499,7 +734,10 @@ impl Editor {
             .iter()
             .map(|edit| {
                 let range = serde_json::from_value(edit["range"].clone()).unwrap();
-                (document.bytes_of(range), edit["newText"].as_str().unwrap().to_owned())
+                (
+                    document.bytes_of(range),
+                    edit["newText"].as_str().unwrap().to_owned(),
+                )
             })
             .collect();
         for (bytes, new) in edits.into_iter().rev() {
