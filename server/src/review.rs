@@ -20,8 +20,8 @@ use serde::Serialize;
 use url::Url;
 
 use crate::lsp::encoding::{self, PositionEncoding};
-pub(crate) use observe::{Content, FileNow, Seen};
-pub(crate) use state::{HunkNow, decided, hunks_now, is_open, to_placing};
+pub(crate) use observe::{Content, FileNow};
+pub(crate) use state::{HunkNow, decided, hunks_now, is_open};
 
 /// A changed file as on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -77,7 +77,7 @@ fn of_hunk(
     };
     let mut message = summary(hunk);
     let mut add = |text: &str| {
-        message.push_str("\n");
+        message.push('\n');
         message.push_str(text);
     };
     match now.state {
@@ -101,7 +101,7 @@ fn of_hunk(
         severity,
         code,
         &message,
-        json!([hunk.id]),
+        &json!([hunk.id]),
     ))
 }
 
@@ -111,7 +111,7 @@ fn diagnostic(
     severity: u8,
     code: &str,
     message: &str,
-    hunks: Value,
+    hunks: &Value,
 ) -> Value {
     json!({
         "range": range, "severity": severity, "source": "clode", "code": code, "message": message,
@@ -140,7 +140,7 @@ fn findings(run: &RunReview) -> Vec<(Url, Value)> {
             let message = format!("QA: {}", finding.message);
             Some((
                 uri,
-                diagnostic(run, at_line(line), severity, "finding", &message, json!([])),
+                diagnostic(run, at_line(line), severity, "finding", &message, &json!([])),
             ))
         })
         .collect()

@@ -102,7 +102,7 @@ pub(crate) async fn reject(
     Ok(json!({ "files": results }))
 }
 
-/// The `files` of a PipelineDetail, with ranges in the text that this editor shows now.
+/// The `files` of a `PipelineDetail`, with ranges in the text that this editor shows now.
 pub(crate) async fn files(session: &Session, run: &PipelineId) -> Result<Vec<Value>> {
     let engine = session.engine().await?;
     let row = engine.row(run).await?;
@@ -134,12 +134,12 @@ pub(crate) async fn workspace_edit(
             match build::text_change(session, &review, work) {
                 Ok(change) => texts.extend(change),
                 Err(result) => {
-                    omitted.push(result);
+                    omitted.push(*result);
                     continue;
                 }
             }
         }
-        match operation::of(&review, work, &capabilities) {
+        match operation::of(&review, work, capabilities) {
             operation::Way::Nothing => {}
             operation::Way::Editor(operation) => operations.push(operation),
             operation::Way::Disk => {
@@ -151,7 +151,7 @@ pub(crate) async fn workspace_edit(
             }
         }
     }
-    Ok(json!({ "edit": build::workspace_edit(&capabilities, &texts, &operations), "omitted": omitted }))
+    Ok(json!({ "edit": build::workspace_edit(capabilities, &texts, &operations), "omitted": omitted }))
 }
 
 /// The port through which the engine applies patches that need no person.

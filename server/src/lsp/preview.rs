@@ -149,8 +149,8 @@ impl Of<'_> {
 
     /// A file as it was, or as the agents left it. One that is not there is empty, so that both sides of a diff open.
     async fn side(&self, side: Side, path: &str) -> Result<Option<String>> {
-        let patch = self.engine.patch(self.machine).await?;
-        let file = patch.as_ref().and_then(|patch| {
+        let whole = self.engine.patch(self.machine).await?;
+        let file = whole.as_ref().and_then(|patch| {
             patch
                 .files
                 .iter()

@@ -159,7 +159,7 @@ impl Reviews {
         let known = folder
             .and_then(|folder| state.ui.get(&folder.path))
             .or_else(|| state.ui.values().next());
-        known.cloned().unwrap_or(UiConfig {
+        known.copied().unwrap_or(UiConfig {
             lens_hunks: true,
             lens_todos: false,
             inlay_hints: false,

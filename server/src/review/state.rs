@@ -21,7 +21,7 @@ pub(crate) struct HunkNow {
 }
 
 /// The one place where the two words for a hunk's state meet.
-pub(crate) fn to_placing(state: HunkState) -> workspace::HunkState {
+fn to_placing(state: HunkState) -> workspace::HunkState {
     match state {
         HunkState::Pending => workspace::HunkState::Pending,
         HunkState::Applied => workspace::HunkState::Applied,
@@ -201,11 +201,10 @@ fn binary(file: &FileChange, seen: &Seen, decided: Option<workspace::HunkState>,
     use workspace::HunkState as State;
     let was_applied = matches!(decided, Some(State::Applied | State::Unconfirmed));
     let found = match (file.change, seen.is_absent()) {
-        (Change::Added, true) | (Change::Deleted | Change::Renamed, false) => Found::Fits,
         (Change::Added | Change::Modified, false) if was_applied => Found::Done,
+        (Change::Added, true) | (Change::Deleted | Change::Renamed | Change::Modified, false) => Found::Fits,
         (Change::Added, false) => Found::Clashes("a file of that name is there already".to_owned()),
         (Change::Deleted, true) => Found::Done,
-        (Change::Modified, false) => Found::Fits,
         (Change::Modified | Change::Renamed, true) => {
             Found::Clashes(format!("{} is not there any more", file.path))
         }

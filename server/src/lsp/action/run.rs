@@ -41,7 +41,7 @@ pub(super) fn actions(session: &Session, ask: &Ask) -> Vec<Action> {
                 document,
                 "Run this instruction",
                 text,
-                json!({}),
+                &json!({}),
                 whole_line,
                 &[],
             ));
@@ -53,7 +53,7 @@ pub(super) fn actions(session: &Session, ask: &Ask) -> Vec<Action> {
                 document,
                 "Implement with agents…",
                 title,
-                json!({}),
+                &json!({}),
                 subject.range,
                 &[],
             ));
@@ -64,7 +64,7 @@ pub(super) fn actions(session: &Session, ask: &Ask) -> Vec<Action> {
                     document,
                     "Write tests with agents…",
                     &tests,
-                    json!({"pipeline": "tests"}),
+                    &json!({"pipeline": "tests"}),
                     subject.range,
                     &[],
                 ));
@@ -73,7 +73,7 @@ pub(super) fn actions(session: &Session, ask: &Ask) -> Vec<Action> {
                     document,
                     "Plan only with agents…",
                     title,
-                    json!({"pipeline": "plan"}),
+                    &json!({"pipeline": "plan"}),
                     subject.range,
                     &[],
                 ));
@@ -104,7 +104,7 @@ pub(super) fn actions(session: &Session, ask: &Ask) -> Vec<Action> {
             document,
             "Fix with agents…",
             &format!("Fix: {message}"),
-            json!({}),
+            &json!({}),
             range,
             &foreign,
         );
@@ -144,7 +144,7 @@ fn action(
     document: Option<&Document>,
     title: &str,
     task: &str,
-    options: Value,
+    options: &Value,
     range: Range,
     diagnostics: &[Value],
 ) -> Action {

@@ -56,9 +56,10 @@ pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Re
         {
             return Ok(shown);
         }
-        let text = file
-            .and_then(|file| review.change(file))
-            .map_or_else(|| patch.to_unified(), |file| file.to_unified());
+        let text = file.and_then(|file| review.change(file)).map_or_else(
+            || patch.to_unified(),
+            clode_core::workspace::FileChange::to_unified,
+        );
         by_document(session, &review, file, text).await
     })
 }

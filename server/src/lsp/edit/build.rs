@@ -50,7 +50,7 @@ pub(crate) fn text_change(
     session: &Session,
     review: &RunReview,
     work: &Work,
-) -> Result<Option<TextChange>, FileResult> {
+) -> Result<Option<TextChange>, Box<FileResult>> {
     if !is_text(&work.file) {
         return Ok(None);
     }
@@ -101,8 +101,8 @@ pub(crate) fn text_change(
     }))
 }
 
-fn misfit(work: &Work, reason: String) -> FileResult {
-    work.result("conflict").code("conflict").because(reason)
+fn misfit(work: &Work, reason: String) -> Box<FileResult> {
+    Box::new(work.result("conflict").code("conflict").because(reason))
 }
 
 /// What was decided, as if nothing had been about the wanted hunks.
@@ -194,7 +194,7 @@ pub(crate) fn difference(document: &Document, wanted: &str) -> TextChange {
 
 /// One `WorkspaceEdit`: text first, operations last; nothing that the client has not declared.
 pub(crate) fn workspace_edit(
-    capabilities: &EditCapabilities,
+    capabilities: EditCapabilities,
     texts: &[TextChange],
     operations: &[Operation],
 ) -> Value {

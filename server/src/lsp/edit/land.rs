@@ -61,7 +61,7 @@ pub(crate) async fn texts(
             match build::text_change(session, review, &work) {
                 Ok(Some(change)) => sent.push((work, change)),
                 Ok(None) => landed.push(Landed { work, text: None }),
-                Err(conflict) => done.push(conflict),
+                Err(conflict) => done.push(*conflict),
             }
         }
         if sent.is_empty() {
@@ -97,7 +97,7 @@ pub(crate) async fn texts(
                 Verdict::Missing
                     if attempt < TRIES && may_try_again(session, review, &work, &change, &outcome) =>
                 {
-                    open.push(work)
+                    open.push(work);
                 }
                 Verdict::Missing => done.extend(missing(session, review, &work, &outcome)),
             }
@@ -110,7 +110,7 @@ pub(crate) async fn texts(
 pub(crate) fn has_text(session: &Session, review: &RunReview, work: &Work) -> bool {
     let by_editor = || {
         matches!(
-            operation::of(review, work, &session.capabilities().edit),
+            operation::of(review, work, session.capabilities().edit),
             Way::Editor(_)
         )
     };
@@ -150,7 +150,7 @@ async fn ask_for(session: &Session, review: &RunReview, works: &[Work]) {
     if answers.is_ok_and(|answers| answers.iter().all(|answer| *answer != Outcome::Yes)) {
         return;
     }
-    while Instant::now() < deadline && closed.iter().any(|work| is_closed(work)) {
+    while Instant::now() < deadline && closed.iter().any(&is_closed) {
         session
             .reviews()
             .changed_within(Duration::from_millis(POLL_MS))
@@ -165,7 +165,7 @@ pub(crate) async fn send(
     changes: &[TextChange],
     deadline: Instant,
 ) -> Outcome {
-    let edit = build::workspace_edit(&session.capabilities().edit, changes, &[]);
+    let edit = build::workspace_edit(session.capabilities().edit, changes, &[]);
     send_edit(session, review, &edit, deadline).await
 }
 

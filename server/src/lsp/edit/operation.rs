@@ -67,7 +67,7 @@ pub(crate) enum Way {
 }
 
 /// The way for this client. Text that is in the editor already needs none.
-pub(crate) fn of(review: &RunReview, work: &Work, capabilities: &EditCapabilities) -> Way {
+pub(crate) fn of(review: &RunReview, work: &Work, capabilities: EditCapabilities) -> Way {
     let file = &work.file;
     let keeps_mode = file.mode.is_none()
         || file.old_mode == file.mode
@@ -110,7 +110,7 @@ pub(crate) async fn carry_out(
     for landed in landed {
         // a new file that was typed into an open buffer is there already
         let is_there = landed.work.file.change == Change::Added && land::is_in(session, review, &landed.work);
-        match of(review, &landed.work, &capabilities) {
+        match of(review, &landed.work, capabilities) {
             _ if is_there => results.push(finished(&landed)),
             Way::Nothing => results.push(finished(&landed)),
             Way::Editor(operation) => by_editor.push((landed, operation)),
@@ -143,7 +143,7 @@ async fn through_editor(
     deadline: Instant,
 ) -> Vec<FileResult> {
     let operations: Vec<Operation> = all.iter().map(|(_, operation)| operation.clone()).collect();
-    let edit = build::workspace_edit(&session.capabilities().edit, &[], &operations);
+    let edit = build::workspace_edit(session.capabilities().edit, &[], &operations);
     let outcome = land::send_edit(session, review, &edit, deadline).await;
     let refused = matches!(outcome, Outcome::No { .. });
     let patience = Duration::from_millis(if refused { POLL_MS } else { SHOW_LIMIT_MS });
@@ -164,7 +164,7 @@ async fn through_editor(
     let mut results = Vec::new();
     for ((landed, _), done) in all.into_iter().zip(done) {
         results.extend(if done {
-            vec![as_finished(landed, session, review)]
+            vec![done_by_editor(&landed, session, review)]
         } else {
             failed(session, review, landed, &outcome, deadline).await
         });
@@ -172,7 +172,7 @@ async fn through_editor(
     results
 }
 
-fn as_finished(landed: Landed, session: &Session, review: &RunReview) -> FileResult {
+fn done_by_editor(landed: &Landed, session: &Session, review: &RunReview) -> FileResult {
     let is_new = landed.work.file.change == Change::Added;
     let open = open_document(session, &review.top_level, &review.root, &landed.work.file.path).is_some();
     let result = landed.work.result("applied");

@@ -63,7 +63,7 @@ impl FileResult {
     }
 
     /// It was only looked at: nothing is to be recorded.
-    pub(crate) fn as_before(mut self) -> Self {
+    pub(crate) fn unrecorded(mut self) -> Self {
         self.state = None;
         self
     }

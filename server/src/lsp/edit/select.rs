@@ -143,11 +143,11 @@ impl Sorted {
                         .push(finish(FileResult::new(uri.clone(), result, hunks)));
                 }
             };
-        refuse(self.there, &FileResult::as_before, "applied");
+        refuse(self.there, &FileResult::unrecorded, "applied");
         refuse(
             self.unsure,
             &|it| {
-                it.as_before()
+                it.unrecorded()
                     .because("it was sent to the editor before and has not been seen since")
             },
             "unconfirmed",
@@ -166,7 +166,7 @@ impl Sorted {
         refuse(
             self.superseded,
             &|it| {
-                it.as_before()
+                it.unrecorded()
                     .code("superseded")
                     .because("a later round replaced it")
             },
@@ -201,16 +201,16 @@ pub(crate) fn rejected(review: &RunReview, selection: &Selection) -> Result<Vec<
             .filter(|(hunk, _)| selection.hunks.contains(&hunk.id))
         {
             if now.state == HunkState::Applied {
-                applied.push(hunk.id.clone())
+                applied.push(hunk.id.clone());
             } else {
-                rejected.push(hunk.id.clone())
+                rejected.push(hunk.id.clone());
             }
         }
         if !rejected.is_empty() {
             results.push(FileResult::new(file.uri.clone(), "rejected", rejected));
         }
         if !applied.is_empty() {
-            let refused = FileResult::new(file.uri.clone(), "failed", applied).as_before();
+            let refused = FileResult::new(file.uri.clone(), "failed", applied).unrecorded();
             results.push(
                 refused
                     .code("alreadyApplied")

@@ -475,3 +475,38 @@ async fn a_hunk_with_the_mark_of_a_secret_is_refused() {
     assert_eq!(world.apply(&[]).await, [line("a.txt", "failed", "redactionMark")]);
     assert_eq!(world.text("a.txt"), BASE);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_yes_at_the_patch_gate_applies_all_that_waits_and_ends_the_run() {
+    let world = World::new(
+        &able(),
+        &[("a.txt", Some(BASE)), (".vscode/tasks.json", Some("one\n"))],
+        &[("a.txt", Some(RESULT)), (".vscode/tasks.json", Some("two\n"))],
+    )
+    .await;
+    world.open("a.txt");
+    world.open(".vscode/tasks.json");
+    let engine = world.session.engine().await.unwrap();
+    engine.set_editor(port(&world.session));
+    let answer = clode_core::pipeline::Answer {
+        approved: true,
+        ..Default::default()
+    };
+    let by = crate::lsp::review::answerer(&world.session);
+    let yes = clode_core::engine::Signal::Answer {
+        approval: None,
+        gate: None,
+        answer,
+        by,
+    };
+    engine.signal(&world.run, yes).await.unwrap();
+    world.until_recorded(&[Applied, Applied, Applied]).await;
+    assert_eq!(
+        (world.text("a.txt"), world.text(".vscode/tasks.json")),
+        (RESULT.to_owned(), "two\n".to_owned())
+    );
+    assert_eq!(
+        world.machine().await.status(),
+        clode_core::pipeline::Status::Completed
+    );
+}

@@ -70,7 +70,14 @@ impl RunReview {
 
     async fn load_at(session: &Session, engine: &Engine, row: &RunRow, root: PathBuf) -> Result<Self> {
         let machine = row.machine()?;
-        let patch = engine.patch(&machine).await?.map(Arc::new);
+        let known = session
+            .reviews()
+            .run(&row.id)
+            .filter(|known| known.machine.patch == machine.patch);
+        let patch = match known.and_then(|known| known.patch.clone()) {
+            Some(patch) => Some(patch),
+            None => engine.patch(&machine).await?.map(Arc::new),
+        };
         let costs = engine.services().store.ledger().step_totals(&row.id).await?;
         let mut review = Self {
             id: row.id.clone(),

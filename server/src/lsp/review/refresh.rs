@@ -132,7 +132,7 @@ async fn read_settings(session: &Session, engine: &Engine, wanted: Settings) {
                     .reviews()
                     .state()
                     .ui
-                    .insert(folder.path, configured.loaded.config.ui.clone());
+                    .insert(folder.path, configured.loaded.config.ui);
             }
             Err(error) => tracing::debug!(%error, "no settings for this folder"),
         }

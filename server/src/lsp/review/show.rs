@@ -52,13 +52,13 @@ async fn publish(session: &Session, runs: &[Arc<RunReview>]) {
     let mut news = Vec::new();
     {
         let mut state = session.reviews().state();
-        let stale: Vec<Url> = state
+        let gone: Vec<Url> = state
             .published
             .keys()
             .filter(|uri| !wanted.contains_key(uri))
             .cloned()
             .collect();
-        for uri in stale {
+        for uri in gone {
             state.published.remove(&uri);
             news.push((uri, Published::default()));
         }

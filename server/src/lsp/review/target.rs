@@ -34,10 +34,10 @@ pub(crate) async fn target(
         )
         .hint("`clode.pipeline.list` lists them")),
         several => {
-            let names: Vec<&str> = several.iter().map(PipelineId::as_str).collect();
+            let candidates: Vec<&str> = several.iter().map(PipelineId::as_str).collect();
             Err(Error::usage(
                 "invalidParams",
-                format!("pipelineId: several could be meant: {}", names.join(", ")),
+                format!("pipelineId: several could be meant: {}", candidates.join(", ")),
             ))
         }
     }

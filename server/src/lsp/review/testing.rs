@@ -132,13 +132,13 @@ impl World {
         let root = place.path().canonicalize().unwrap();
         let folder = root.join("repo");
         git_init(&folder);
-        let path = |name: &str| root.join(name).into_os_string();
+        let below = |name: &str| root.join(name).into_os_string();
         let environment = Environment::from_pairs([
             ("PATH", search_path()),
-            ("HOME", path("home")),
-            ("CLODE_STATE_DIR", path("state")),
-            ("CLODE_CACHE_DIR", path("cache")),
-            ("CLODE_CONFIG_DIR", path("config")),
+            ("HOME", below("home")),
+            ("CLODE_STATE_DIR", below("state")),
+            ("CLODE_CACHE_DIR", below("cache")),
+            ("CLODE_CONFIG_DIR", below("config")),
         ]);
         let (client, peer) = Peer::connect(capabilities);
         let session = Session::new(client, Arc::new(environment), Arc::new(Redactor::new()));
@@ -443,10 +443,10 @@ async fn create_run(
 
 fn records(patch: &Patch) -> Vec<HunkRecord> {
     let of_file = |file: &clode_core::workspace::FileChange| {
-        let (path, ask) = (file.path.clone(), matches!(file.verdict, Verdict::Ask { .. }));
+        let (name, ask) = (file.path.clone(), matches!(file.verdict, Verdict::Ask { .. }));
         let record = move |hunk: &clode_core::workspace::Hunk| HunkRecord {
             id: hunk.id.clone(),
-            path: path.clone(),
+            path: name.clone(),
             state: HunkState::Pending,
             round: 0,
             ask,

@@ -484,3 +484,34 @@ async fn a_saved_plan_becomes_the_draft_and_its_document_offers_the_answers() {
     .await;
     assert_eq!(refused.unwrap_err().code, "unknownPipeline");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_switches_of_the_configuration_are_obeyed() {
+    let world = world(&able()).await;
+    let uri = world.open_with("a.txt", &format!("# TODO: sort\n{BASE}"));
+    world
+        .until("diagnostics", |world| {
+            published(world, &uri).is_some_and(|it| it["diagnostics"] != json!([]))
+        })
+        .await;
+    let engine = world.session.engine().await.unwrap();
+    let file = engine.services().configurations.user_file();
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(
+        file,
+        "version: 1\nui:\n  diagnostics: false\n  codeLens:\n    hunks: false\n    todos: true\n",
+    )
+    .unwrap();
+    engine.services().configurations.forget();
+    super::settings_changed(&world.session);
+    world
+        .until("no diagnostics", |world| {
+            published(world, &uri).is_some_and(|it| it["diagnostics"] == json!([]))
+        })
+        .await;
+    let lenses = lens::lenses(&world.session, json!({"textDocument": {"uri": uri}})).unwrap();
+    let lenses = lenses.as_array().unwrap();
+    assert_eq!(lenses.len(), 1);
+    assert_eq!(lenses[0]["command"]["title"], "Implement with agents…");
+    assert_eq!(lenses[0]["command"]["arguments"][0]["task"]["title"], "sort");
+}
