@@ -3,6 +3,24 @@
 //! An agent never touches the user's repository, never opens a connection of its own and never decides
 //! about money: it asks the context, which makes every fact durable first.
 
+mod answer;
+mod architect;
+mod assignment;
+mod briefing;
+pub(crate) mod claude;
+mod detect;
+mod developer;
+mod diagnosis;
+mod estimate;
+mod kb_builder;
+mod prompt;
+mod qa;
+mod survey;
+mod task_master;
+mod test_command;
+mod tool_loop;
+mod toolbox;
+
 use futures::future::BoxFuture;
 
 use crate::engine::StepContext;
@@ -23,9 +41,18 @@ pub trait Agent: Send + Sync + std::fmt::Debug {
 }
 
 /// Every agent that there is, in the order in which a pipeline shows them.
-pub static AGENTS: &[&dyn Agent] = &[];
+pub static AGENTS: &[&dyn Agent] = &[
+    &task_master::TaskMaster,
+    &architect::Architect,
+    &developer::Developer,
+    &qa::Qa,
+    &kb_builder::KbBuilder,
+];
 
 /// An agent by its id.
 pub fn find(id: &str) -> Option<&'static dyn Agent> {
     AGENTS.iter().copied().find(|agent| agent.id() == id)
 }
+
+#[cfg(test)]
+mod tests;

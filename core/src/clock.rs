@@ -24,16 +24,20 @@ impl Timestamp {
 
     /// RFC 3339 in UTC, as on the wire.
     pub fn rfc3339(self) -> String {
-        jiff::Timestamp::from_millisecond(self.0).map_or_else(|_| "1970-01-01T00:00:00Z".to_owned(), |time| time.to_string())
+        jiff::Timestamp::from_millisecond(self.0)
+            .map_or_else(|_| "1970-01-01T00:00:00Z".to_owned(), |time| time.to_string())
     }
 
     /// The calendar day in this time zone, as `2026-11-24`.
     pub fn day(self, zone: &jiff::tz::TimeZone) -> String {
-        jiff::Timestamp::from_millisecond(self.0)
-            .map_or_else(|_| "1970-01-01".to_owned(), |time| time.to_zoned(zone.clone()).date().to_string())
+        jiff::Timestamp::from_millisecond(self.0).map_or_else(
+            |_| "1970-01-01".to_owned(),
+            |time| time.to_zoned(zone.clone()).date().to_string(),
+        )
     }
 
     /// The moment when the calendar day in this time zone ends.
+    #[must_use]
     pub fn end_of_day(self, zone: &jiff::tz::TimeZone) -> Self {
         jiff::Timestamp::from_millisecond(self.0)
             .ok()

@@ -6,14 +6,19 @@
 
 mod actor;
 mod admission;
+mod adoption;
 mod configuration;
 mod context;
 mod effects;
+mod gates;
 mod pipelines;
 mod routing;
 mod signal;
 mod start;
+mod status;
+mod upkeep;
 mod view;
+mod wait;
 mod watch;
 
 use std::collections::HashMap;
@@ -27,10 +32,10 @@ use tokio_util::sync::CancellationToken;
 pub use configuration::{ClientSettings, Configurations, Configured};
 pub use context::{ModelAnswer, ResumePoint, StepContext, WorkingDirectory};
 pub use signal::{Orphan, Signal};
-pub use start::{Started, StartRequest};
-pub use view::{
-    ErrorView, MetricsView, PipelineDetail, PipelineSummary, StepView, TaskView, file_uri,
-};
+pub use start::{StartRequest, Started};
+pub use status::{BudgetView, DayView, ProviderView};
+pub use view::{ErrorView, MetricsView, PipelineDetail, PipelineSummary, StepView, TaskView, file_uri};
+pub use wait::{Until, Waited};
 
 use crate::clock::Clock;
 use crate::config::Environment;
@@ -123,7 +128,7 @@ struct Shared {
     repositories: Mutex<HashMap<RepositoryId, Arc<Repository>>>,
     http: Option<crate::provider::http::Http>,
     routers: Mutex<HashMap<String, Arc<crate::router::Router>>>,
-    admission: admission::Admission,
+    admission: Arc<admission::Admission>,
     notices: broadcast::Sender<Notice>,
     stop: CancellationToken,
 }
@@ -134,14 +139,30 @@ impl Engine {
     pub async fn open(services: Services) -> Result<Self> {
         let owner = OwnerId::new(random_hex(8)?);
         let writable = services.store.mode() == crate::store::StoreMode::ReadWrite;
-        let lock = if writable { Some(services.store.register_owner(&owner, "clode-ls")?) } else { None };
+        let lock = if writable {
+            Some(services.store.register_owner(&owner, "clode-ls")?)
+        } else {
+            None
+        };
         if writable {
             let store = services.store.clone();
             let alive = store.clone();
-            let settled = store.ledger().reconcile(move |owner| alive.is_alive(owner), services.clock.now()).await?;
-            tracing::debug!(settled = settled.len(), "holds of dead owners settled as unconfirmed");
+            let settled = store
+                .ledger()
+                .reconcile(move |owner| alive.is_alive(owner), services.clock.now())
+                .await?;
+            tracing::debug!(
+                settled = settled.len(),
+                "holds of dead owners settled as unconfirmed"
+            );
         }
-        let http = crate::provider::http::Http::new().inspect_err(|error| tracing::warn!(%error, "no provider can be reached")).ok();
+        let http = crate::provider::http::Http::new()
+            .inspect_err(|error| tracing::warn!(%error, "no provider can be reached"))
+            .ok();
+        let concurrency = services
+            .configurations
+            .global()
+            .map_or(1, |loaded| loaded.config.concurrency as usize);
         let shared = Arc::new(Shared {
             services,
             owner,
@@ -152,11 +173,12 @@ impl Engine {
             repositories: Mutex::default(),
             http,
             routers: Mutex::default(),
-            admission: admission::Admission::default(),
+            admission: Arc::new(admission::Admission::new(concurrency)),
             notices: broadcast::channel(NOTICES_MAX).0,
             stop: CancellationToken::new(),
         });
         watch::start(&shared);
+        upkeep::start(&shared);
         Ok(Self { shared })
     }
 
@@ -190,7 +212,10 @@ impl Engine {
     /// Ends the work of this process: children die, runs are parked where they are durable.
     pub async fn shutdown(&self) {
         self.shared.stop.cancel();
-        let handles: Vec<actor::Handle> = locked(&self.shared.actors).drain().map(|(_, handle)| handle).collect();
+        let handles: Vec<actor::Handle> = locked(&self.shared.actors)
+            .drain()
+            .map(|(_, handle)| handle)
+            .collect();
         for handle in handles {
             handle.ended().await;
         }

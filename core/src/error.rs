@@ -56,7 +56,12 @@ pub struct Error {
 impl Error {
     /// An error of this kind and stable code.
     pub fn new(kind: Kind, code: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, code: Cow::Borrowed(code), message: message.into(), hints: Vec::new() }
+        Self {
+            kind,
+            code: Cow::Borrowed(code),
+            message: message.into(),
+            hints: Vec::new(),
+        }
     }
 
     /// Arguments that cannot be understood (`-32602`, exit code 2).
@@ -73,7 +78,11 @@ impl Error {
     pub fn io(what: impl fmt::Display, source: &std::io::Error) -> Self {
         let error = Self::new(Kind::Io, "io", format!("{what}: {source}"));
         match source.kind() {
-            std::io::ErrorKind::StorageFull => Self { code: "diskFull".into(), ..error }.hint("free some disk space, then resume"),
+            std::io::ErrorKind::StorageFull => Self {
+                code: "diskFull".into(),
+                ..error
+            }
+            .hint("free some disk space, then resume"),
             std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
                 error.hint("check the owner and the mode of that path")
             }
@@ -83,7 +92,8 @@ impl Error {
 
     /// A defect of ours; the text goes to the log and to the person who reports it.
     pub fn internal(message: impl Into<String>) -> Self {
-        Self::new(Kind::Internal, "internal", message).hint("this is a defect of clode-ls: please report it with the log")
+        Self::new(Kind::Internal, "internal", message)
+            .hint("this is a defect of clode-ls: please report it with the log")
     }
 
     /// The work was cancelled.

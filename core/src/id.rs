@@ -72,6 +72,14 @@ string_id! {
 /// is no safe identifier.
 pub fn random_hex(bytes: usize) -> crate::Result<String> {
     let mut buffer = vec![0_u8; bytes];
-    getrandom::fill(&mut buffer).map_err(|error| crate::Error::internal(format!("the system gives no random bytes: {error}")))?;
-    Ok(buffer.iter().map(|byte| format!("{byte:02x}")).collect())
+    getrandom::fill(&mut buffer)
+        .map_err(|error| crate::Error::internal(format!("the system gives no random bytes: {error}")))?;
+    Ok(buffer
+        .iter()
+        .fold(String::with_capacity(bytes * 2), |mut text, byte| {
+            for nibble in [byte >> 4, byte & 0xf] {
+                text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+            }
+            text
+        }))
 }

@@ -40,8 +40,13 @@ impl Money {
     /// From a number that a person or a client wrote: finite, not negative, at most a million
     /// dollars; anything else is refused (a NaN would compare as "not over the limit").
     pub fn from_usd(usd: f64) -> Option<Self> {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "range checked, rounded to a picodollar")]
-        (usd.is_finite() && (0.0..=1_000_000.0).contains(&usd)).then(|| Self((usd * PER_DOLLAR as f64).round() as i64))
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_precision_loss,
+            reason = "range checked, rounded to a picodollar"
+        )]
+        (usd.is_finite() && (0.0..=1_000_000.0).contains(&usd))
+            .then(|| Self((usd * PER_DOLLAR as f64).round() as i64))
     }
 
     /// As the wire shows it: a JSON number of dollars.
@@ -66,7 +71,11 @@ impl Money {
     /// Saturating product, as for `price × tokens`.
     #[must_use]
     pub const fn times(self, count: u64) -> Self {
-        let count = if count > i64::MAX as u64 { i64::MAX } else { count.cast_signed() };
+        let count = if count > i64::MAX as u64 {
+            i64::MAX
+        } else {
+            count.cast_signed()
+        };
         Self(self.0.saturating_mul(count))
     }
 }

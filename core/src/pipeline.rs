@@ -7,26 +7,33 @@
 //! Invariants: an ended machine asks for nothing but publication; a step runs only when all that it
 //! needs has finished; a rejected event changes nothing; every state accepts every event.
 
+mod answer;
 mod control;
 mod event;
 mod gate;
 mod machine;
 mod patch;
+mod progress;
 mod schedule;
 mod spec;
 mod state;
 mod step;
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 pub use event::{Effect, Event, RunEvent, Transitioned};
-pub use gate::{Answer, Answerer, BudgetAsk, Choice, Estimate, Gate, GateKind, GateRequest, PermissionAsk, Resolution};
+pub use gate::{
+    Answer, Answerer, BudgetAsk, Choice, Estimate, Gate, GateKind, GateRequest, PermissionAsk, Resolution,
+};
 pub use patch::{HunkOutcome, HunkRecord, HunkState, PatchStage, PreparedPatch};
 pub use spec::{GatePolicy, RunSpec, StepRole, StepSpec};
 pub use state::{Ending, Machine, Status};
 pub use step::{
-    Finding, KnowledgeEntry, StepFailure, StepFailureClass, StepOrder, StepOutput, StepRecord, StepStatus, TestRun, Verdict,
+    Finding, KnowledgeEntry, StepFailure, StepFailureClass, StepOrder, StepOutput, StepRecord, StepStatus,
+    TestRun, Verdict,
 };
 
 /// Version of the machine's behaviour and of the wire form of its state. A stored run of another

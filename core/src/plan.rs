@@ -62,7 +62,10 @@ impl Plan {
     /// Reads a plan. An error names the line; `knows_agent` says which agents exist.
     pub fn parse(text: &str, knows_agent: &dyn Fn(&str) -> bool) -> Result<Self, Error> {
         if text.len() > PLAN_BYTES_MAX {
-            return Err(invalid(1, &format!("the plan is larger than {PLAN_BYTES_MAX} bytes")));
+            return Err(invalid(
+                1,
+                &format!("the plan is larger than {PLAN_BYTES_MAX} bytes"),
+            ));
         }
         let mut reader = Reader::default();
         for (index, line) in text.lines().enumerate() {
@@ -74,7 +77,11 @@ impl Plan {
     /// All test commands that the plan names, each once, the general ones first.
     pub fn test_commands(&self) -> Vec<String> {
         let mut commands: Vec<String> = Vec::new();
-        for command in self.tests.iter().chain(self.steps.iter().flat_map(|step| &step.tests)) {
+        for command in self
+            .tests
+            .iter()
+            .chain(self.steps.iter().flat_map(|step| &step.tests))
+        {
             if !commands.contains(command) {
                 commands.push(command.clone());
             }
@@ -131,7 +138,11 @@ impl Reader {
     fn heading(&mut self, number: u32, line: &str) -> bool {
         if let Some(title) = line.strip_prefix("# ") {
             let title = title.trim();
-            self.plan.title = title.strip_prefix("Plan:").unwrap_or(title).trim().to_owned();
+            title
+                .strip_prefix("Plan:")
+                .unwrap_or(title)
+                .trim()
+                .clone_into(&mut self.plan.title);
         } else if let Some(name) = line.strip_prefix("## ") {
             self.section = match name.trim().to_ascii_lowercase().as_str() {
                 "goal" => Section::Goal,
@@ -161,7 +172,9 @@ impl Reader {
     }
 
     fn step_line(&mut self, number: u32, line: &str) {
-        let Some(step) = self.plan.steps.last_mut() else { return };
+        let Some(step) = self.plan.steps.last_mut() else {
+            return;
+        };
         let property = list_item(line).and_then(|item| item.split_once(':'));
         let Some((name, value)) = property else {
             push_line(&mut step.detail, line);
@@ -175,7 +188,12 @@ impl Reader {
                 }
             }
             "touches" => step.touches = comma_list(value),
-            "needs" => step.needs = comma_list(value).iter().map(|id| StepId::new(id.as_str())).collect(),
+            "needs" => {
+                step.needs = comma_list(value)
+                    .iter()
+                    .map(|id| StepId::new(id.as_str()))
+                    .collect();
+            }
             "tests" => step.tests.extend(non_empty(unquote(value))),
             _ => push_line(&mut step.detail, line),
         }
@@ -188,13 +206,21 @@ impl Reader {
             return Err(invalid(1, "it is empty: there is neither a goal nor a step"));
         }
         if plan.steps.is_empty() {
-            return Err(invalid(self.last_line.max(1), "there is no step under `## Steps`"));
+            return Err(invalid(
+                self.last_line.max(1),
+                "there is no step under `## Steps`",
+            ));
         }
         for index in 0..plan.steps.len() {
-            let Some(step) = plan.steps.get(index) else { continue };
+            let Some(step) = plan.steps.get(index) else {
+                continue;
+            };
             let earlier = plan.steps.iter().take(index);
             if !is_step_id(step.id.as_str()) {
-                return Err(invalid(step.line, &format!("`{}` is no step id (letters, digits, `-`, `_`, `.`)", step.id)));
+                return Err(invalid(
+                    step.line,
+                    &format!("`{}` is no step id (letters, digits, `-`, `_`, `.`)", step.id),
+                ));
             }
             if earlier.clone().any(|other| other.id == step.id) {
                 return Err(invalid(step.line, &format!("there are two steps `{}`", step.id)));
@@ -203,8 +229,15 @@ impl Reader {
                 let line = self.agent_lines.get(index).copied().unwrap_or(step.line);
                 return Err(invalid(line, &format!("there is no agent `{}`", step.agent)));
             }
-            if let Some(unknown) = step.needs.iter().find(|id| !earlier.clone().any(|other| other.id == **id)) {
-                return Err(invalid(step.line, &format!("step `{}` needs `{unknown}`, which is no earlier step", step.id)));
+            if let Some(unknown) = step
+                .needs
+                .iter()
+                .find(|id| !earlier.clone().any(|other| other.id == **id))
+            {
+                return Err(invalid(
+                    step.line,
+                    &format!("step `{}` needs `{unknown}`, which is no earlier step", step.id),
+                ));
             }
         }
         for step in &mut plan.steps {
@@ -215,12 +248,18 @@ impl Reader {
 }
 
 fn is_step_id(id: &str) -> bool {
-    !id.is_empty() && id.len() <= 64 && id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    !id.is_empty()
+        && id.len() <= 64
+        && id
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
 fn list_item(line: &str) -> Option<&str> {
     let line = line.trim();
-    line.strip_prefix("- ").or_else(|| line.strip_prefix("* ")).map(str::trim)
+    line.strip_prefix("- ")
+        .or_else(|| line.strip_prefix("* "))
+        .map(str::trim)
 }
 
 fn unquote(text: &str) -> &str {
@@ -232,7 +271,9 @@ fn non_empty(text: &str) -> Option<String> {
 }
 
 fn comma_list(text: &str) -> Vec<String> {
-    text.split(',').filter_map(|item| non_empty(unquote(item))).collect()
+    text.split(',')
+        .filter_map(|item| non_empty(unquote(item)))
+        .collect()
 }
 
 fn push_line(text: &mut String, line: &str) {
@@ -274,7 +315,10 @@ mod tests {
 
     #[test]
     fn an_unknown_agent_is_named_with_its_line() {
-        assert!(error(&PLAN.replace("agent: qa", "agent: plumber")).contains("line 15: there is no agent `plumber`"));
+        assert!(
+            error(&PLAN.replace("agent: qa", "agent: plumber"))
+                .contains("line 15: there is no agent `plumber`")
+        );
     }
 
     #[test]

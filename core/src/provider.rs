@@ -25,7 +25,8 @@ pub use failure::{CallFailure, FailureClass, Sent};
 pub use message::{
     Check, Content, Delta, Message, Request, Response, Role, Stop, SystemBlock, ToolSpec, Usage,
 };
-pub use settings::{Deadlines, ModelSettings, Price, ProviderKind, ProviderSettings};
+pub use crate::config::Price;
+pub use settings::{Deadlines, ModelSettings, ProviderKind, ProviderSettings};
 
 use crate::Result;
 use http::Http;
@@ -101,5 +102,4 @@ pub fn build(settings: &ProviderSettings, http: &Http) -> Result<Arc<dyn Provide
 }
 
 #[cfg(test)]
-#[path = "provider/testing.rs"]
 pub(crate) mod testing;

@@ -43,12 +43,14 @@ pub use patch::{Change, FileChange, FileMode, Hunk, HunkKind, Patch};
 pub use paths::{Verdict, check_path, is_dot_git, verdict};
 pub use pool::{KeptSlot, SlotUsage, Swept};
 pub use repository::Repository;
-pub use review::{Conflict, HunkState, Placed, Replacement, Take};
+pub use crate::pipeline::HunkState;
+pub use review::{Conflict, Placed, Replacement, Take};
 pub use scan::Refusal;
 pub use slot::{Slot, SlotNote};
 pub use snapshot::{Buffer, Snapshot};
 
 use crate::id::{CommitId, HunkId, random_hex};
+use crate::process::Spawner;
 use crate::{Error, Result};
 
 /// Bytes of randomness in the name of a process's scratch directory.
@@ -78,8 +80,8 @@ pub struct Workspaces {
 }
 
 impl Workspaces {
-    /// Finds git and prepares our directories.
-    pub async fn open(places: Places, search_path: OsString) -> Result<Self> {
+    /// Finds git and prepares our directories. Git is started by `spawner`.
+    pub async fn open(places: Places, spawner: Spawner, search_path: OsString) -> Result<Self> {
         files::private_dir(&places.state)?;
         files::private_dir(&places.cache)?;
         let places = Places {
@@ -89,7 +91,7 @@ impl Workspaces {
         };
         let neutral = places.state.join("neutral");
         files::private_dir(&neutral)?;
-        let git = Git::find(&search_path, places.user.clone(), neutral).await?;
+        let git = Git::find(spawner, &search_path, places.user.clone(), neutral).await?;
         let scratch = places.state.join("scratch").join(random_hex(SCRATCH_NAME_BYTES)?);
         files::private_dir(&scratch)?;
         let life = files::open_lock(&scratch.join("lock"))?;
@@ -143,6 +145,18 @@ impl Workspaces {
             .await?
             .pop()
             .flatten())
+    }
+
+    /// Makes a patch independent of the user's objects: from now on it can be shown, applied and
+    /// compared again even when the user prunes or rewrites what it began from.
+    pub async fn keep(&self, repository: &Repository, patch: &Patch) -> Result<()> {
+        let vault = self.vault(repository).await?;
+        let blobs = patch
+            .files
+            .iter()
+            .flat_map(|file| [file.base_blob.clone(), file.result_blob.clone()]);
+        let blobs: Vec<String> = blobs.flatten().collect();
+        vault.keep(&[&patch.base, &patch.result], &blobs).await
     }
 
     /// Lets go of a commit of ours, and of the snapshot's secret files with it: the next clean-up of

@@ -326,6 +326,7 @@ async fn whoever_holds_the_pipe_after_the_end_is_not_waited_for() {
         (output.end, output.stdout_text().as_ref()),
         (End::Exited(0), "out\n")
     );
+    assert!(output.held_open);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     marker.kill();
 }

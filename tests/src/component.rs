@@ -17,6 +17,8 @@ pub enum Component {
     Chromium,
     /// The folder of the npm package `playwright-core`.
     Playwright,
+    /// Our own VS Code extension, packaged by tests/run.
+    Extension,
 }
 
 impl Component {
@@ -28,6 +30,7 @@ impl Component {
         let variable = self.variable();
         let found = variable_of_process(variable)
             .or_else(|| variable_of_setup(variable))
+            .or_else(|| (self == Self::Extension).then(packaged_extension))
             .map(PathBuf::from)
             .filter(|path| path.exists());
         if found.is_none() {
@@ -47,8 +50,15 @@ impl Component {
             Self::Node => "CLODE_TEST_NODE",
             Self::Chromium => "CLODE_TEST_CHROMIUM",
             Self::Playwright => "CLODE_TEST_PLAYWRIGHT",
+            Self::Extension => "CLODE_TEST_EXTENSION",
         }
     }
+}
+
+/// Where tests/run puts the packaged extension, for a plain `cargo test` after it.
+fn packaged_extension() -> String {
+    let path = crate::editors::artifacts().join("clode-agents.vsix");
+    path.to_string_lossy().into_owned()
 }
 
 #[expect(

@@ -218,15 +218,16 @@ impl Home {
     #[must_use]
     pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let dir = tempfile::Builder::new()
-            .prefix("clode-home-")
-            .tempdir()
-            .expect("a temporary directory");
+        // The mark is part of the directory's name, so that what works in there is found by where it works.
         let mark = format!(
-            "clode-{}-{}",
+            "clode-{}-{}-",
             std::process::id(),
             COUNT.fetch_add(1, Ordering::Relaxed)
         );
+        let dir = tempfile::Builder::new()
+            .prefix(&format!("{mark}home-"))
+            .tempdir()
+            .expect("a temporary directory");
         let mut environment: BTreeMap<String, String> = inherited().into_iter().collect();
         for (variable, folder) in [
             ("HOME", "home"),

@@ -58,6 +58,18 @@ impl Pending {
     }
 }
 
+/// Sends notifications from inside a handler.
+#[derive(Debug, Clone)]
+pub struct Voice(Wire);
+
+impl Voice {
+    /// Sends a notification; a server that is gone does not hear it.
+    pub fn notify(&self, method: &str, params: &Value) {
+        let message = json!({ "jsonrpc": "2.0", "method": method, "params": params });
+        let _ = self.0.try_post(&message);
+    }
+}
+
 /// The editor.
 #[derive(Debug)]
 pub struct LspClient {
@@ -209,6 +221,24 @@ impl LspClient {
             message["method"] == method && like(&message["params"])
         })?;
         Some(message["params"].take())
+    }
+
+    /// The parameters of every notification of this method that came and was not taken, in their order.
+    pub fn notifications(&self, method: &str) -> Vec<Value> {
+        let heard = self.wire.notifications();
+        let wanted = heard.into_iter().filter(|message| message["method"] == method);
+        wanted.map(|mut message| message["params"].take()).collect()
+    }
+
+    /// Whether a request of this method came that nobody took.
+    pub fn has_been_asked(&self, method: &str) -> bool {
+        let is_it = |message: &Value| message["method"] == method;
+        self.wire.has_request(is_it)
+    }
+
+    /// Lets handlers of requests send notifications.
+    pub fn voice(&self) -> Voice {
+        Voice(self.wire.clone())
     }
 
     /// Waits for a request of the server like this; it was answered by its handler already.

@@ -33,11 +33,13 @@ pub fn descendants(of: u32) -> Vec<Process> {
     found
 }
 
-/// Every process whose environment or command line holds `mark`, wherever it hangs now.
+/// Every process whose environment, command line or working directory holds `mark`, wherever it hangs now.
 #[must_use]
 pub fn carrying(mark: &str) -> Vec<Process> {
     let holds = |process: &Process| {
         process.command.contains(mark)
+            || fs::read_link(format!("/proc/{}/cwd", process.id))
+                .is_ok_and(|directory| directory.to_string_lossy().contains(mark))
             || fs::read(format!("/proc/{}/environ", process.id))
                 .is_ok_and(|environment| contains(&environment, mark.as_bytes()))
     };
@@ -57,6 +59,41 @@ pub async fn assert_none_left(mark: &str, limit: Duration) {
         }
         assert!(Instant::now() < until, "still alive after {limit:?}: {left:#?}");
         tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+    }
+}
+
+/// Whether this very process still runs; its number alone may have gone to another.
+#[must_use]
+pub fn is_alive(process: &Process) -> bool {
+    living()
+        .iter()
+        .any(|each| each.id == process.id && each.command == process.command)
+}
+
+/// Waits for a process below another whose command line holds a text.
+pub async fn below(parent: u32, part: &str, limit: Duration) -> Process {
+    let until = Instant::now() + limit;
+    loop {
+        let family = descendants(parent);
+        if let Some(found) = family.iter().find(|process| process.command.contains(part)) {
+            return found.clone();
+        }
+        assert!(
+            Instant::now() < until,
+            "no {part:?} within {limit:?} in {family:#?}"
+        );
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+    }
+}
+
+impl Process {
+    /// Fails unless it is gone within `limit`.
+    pub async fn gone_within(&self, limit: Duration) {
+        let until = Instant::now() + limit;
+        while is_alive(self) {
+            assert!(Instant::now() < until, "still alive after {limit:?}: {self:?}");
+            tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::settings::{Capability, ModelSettings, PriceSettings};
 use crate::money::Money;
+use crate::provider::Usage;
 
 pub(crate) use table::vendor;
 
@@ -58,9 +59,21 @@ pub struct Tokens {
     pub cache_write: u64,
 }
 
+impl From<Usage> for Tokens {
+    fn from(usage: Usage) -> Self {
+        Self {
+            input: usage.input_tokens,
+            output: usage.output_tokens,
+            cache_read: usage.cache_read_tokens,
+            cache_write: usage.cache_write_tokens,
+        }
+    }
+}
+
 impl Price {
     /// What a call with these tokens costs.
-    pub fn cost(&self, tokens: Tokens) -> Money {
+    pub fn cost(&self, tokens: impl Into<Tokens>) -> Money {
+        let tokens = tokens.into();
         let prompt = tokens
             .input
             .saturating_add(tokens.cache_read)
@@ -99,6 +112,17 @@ impl Price {
                     .plus(long.output.times(output))
             });
         normal.max(long)
+    }
+
+    /// What a token of the answer costs at most after a prompt of this many tokens.
+    pub fn dearest_output(&self, prompt: u64) -> Money {
+        let long = self.long_prompt.filter(|long| prompt > long.above);
+        long.map_or(self.output, |long| self.output.max(long.output))
+    }
+
+    /// Whether nothing costs anything.
+    pub fn is_free(&self) -> bool {
+        self.upper_bound(u64::MAX, 1) == Money::ZERO
     }
 
     /// The dearer of two prices, part by part.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::admission::{self, Place};
+use super::admission::Place;
 use super::signal::{Outcome, Signal};
 use super::{Engine, Notice, Shared, locked};
 use crate::clock::Timestamp;
@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::id::{ApprovalId, PipelineId, StepId};
 use crate::pipeline::{Answer, Effect, Event, GateRequest, Machine, RunEvent, Status, StepFailure};
 use crate::plan::Plan;
-use crate::store::{Finished, RunRow, SignalId, Transition};
+use crate::store::{AuditRecord, Finished, RunRow, SignalId, Transition};
 use crate::workspace::Repository;
 
 /// Messages of a run's agents that wait to be taken in.
@@ -32,7 +32,11 @@ pub(super) enum Message {
     /// Something happened.
     Event(Box<Event>),
     /// An agent asks a person and waits.
-    Ask { step: StepId, request: GateRequest, reply: oneshot::Sender<Answer> },
+    Ask {
+        step: StepId,
+        request: GateRequest,
+        reply: oneshot::Sender<Answer>,
+    },
     /// An agent tells something.
     Tell(Vec<RunEvent>),
 }
@@ -73,44 +77,79 @@ pub(super) async fn ensure(shared: &Arc<Shared>, run: &PipelineId) -> Result<()>
         return Ok(());
     }
     if row.machine_version()? != crate::pipeline::MACHINE_VERSION {
-        return Err(Error::state("otherVersion", format!("pipeline `{run}` was started by another version of clode-ls"))
-            .hint("open it with that version; this one shows it and leaves it alone"));
+        return Err(Error::state(
+            "otherVersion",
+            format!("pipeline `{run}` was started by another version of clode-ls"),
+        )
+        .hint("open it with that version; this one shows it and leaves it alone"));
     }
     let repository = repository_of(shared, &row).await?;
-    let Some(fence) = store.adopt(run, row.fence, &shared.owner).await? else { return Ok(()) };
+    let Some(fence) = store.adopt(run, row.fence, &shared.owner).await? else {
+        return Ok(());
+    };
     tracing::info!(%run, fence, "adopted");
-    let orphaned = row.owner.is_some();
-    let row = RunRow { fence, owner: Some(shared.owner.clone()), ..row };
-    start(shared, row, repository, orphaned.then_some(Event::Recovered)).await
+    let ended = row.finished;
+    let row = RunRow {
+        fence,
+        owner: Some(shared.owner.clone()),
+        ..row
+    };
+    // A run that was parked in good order has steps under way as well, as far as its state knows.
+    start(shared, row, repository, (!ended).then_some(Event::Recovered)).await
 }
 
 async fn repository_of(shared: &Arc<Shared>, row: &RunRow) -> Result<Arc<Repository>> {
     if let Some(repository) = locked(&shared.repositories).get(&row.repository).cloned() {
         return Ok(repository);
     }
-    let engine = Engine { shared: Arc::clone(shared) };
+    let engine = Engine {
+        shared: Arc::clone(shared),
+    };
     let repository = engine.repository(std::path::Path::new(&row.folder)).await?;
     if repository.id == row.repository {
         Ok(repository)
     } else {
-        Err(Error::new(Kind::Git, "repositoryMoved", format!("another repository is at {} now", row.folder))
-            .hint("put the repository of this pipeline back in its place, or start the task anew"))
+        Err(Error::new(
+            Kind::Git,
+            "repositoryMoved",
+            format!("another repository is at {} now", row.folder),
+        )
+        .hint("put the repository of this pipeline back in its place, or start the task anew"))
     }
 }
 
 pub(super) fn unknown(run: &PipelineId) -> Error {
-    Error::usage("unknownPipeline", format!("there is no pipeline `{run}`")).hint("`clode.pipeline.list` lists them")
+    Error::usage("unknownPipeline", format!("there is no pipeline `{run}`"))
+        .hint("`clode.pipeline.list` lists them")
 }
 
 /// Starts the actor of a run that this process owns under `row.fence`.
-pub(super) async fn start(shared: &Arc<Shared>, row: RunRow, repository: Arc<Repository>, first: Option<Event>) -> Result<()> {
-    let machine: Machine = serde_json::from_str(&row.state)
-        .map_err(|error| Error::new(Kind::Io, "storeCorrupt", format!("the state of `{}` cannot be read: {error}", row.id)))?;
+pub(super) async fn start(
+    shared: &Arc<Shared>,
+    row: RunRow,
+    repository: Arc<Repository>,
+    first: Option<Event>,
+) -> Result<()> {
+    let machine: Machine = serde_json::from_str(&row.state).map_err(|error| {
+        Error::new(
+            Kind::Io,
+            "storeCorrupt",
+            format!("the state of `{}` cannot be read: {error}", row.id),
+        )
+    })?;
     let frozen = shared.services.store.blob(&machine.spec.config).await?;
-    let config: Config = serde_json::from_slice(&frozen)
-        .map_err(|error| Error::new(Kind::Io, "storeCorrupt", format!("the frozen configuration of `{}` cannot be read: {error}", row.id)))?;
+    let config: Config = serde_json::from_slice(&frozen).map_err(|error| {
+        Error::new(
+            Kind::Io,
+            "storeCorrupt",
+            format!("the frozen configuration of `{}` cannot be read: {error}", row.id),
+        )
+    })?;
     let (inbox_sender, inbox) = mpsc::channel(INBOX_MAX);
-    let handle = Handle { wake: Arc::new(Notify::new()), ended: CancellationToken::new() };
+    let handle = Handle {
+        wake: Arc::new(Notify::new()),
+        ended: CancellationToken::new(),
+    };
     let live = watch::Sender::new(live_of(&machine));
     let actor = Actor {
         shared: Arc::clone(shared),
@@ -134,7 +173,11 @@ pub(super) async fn start(shared: &Arc<Shared>, row: RunRow, repository: Arc<Rep
 }
 
 fn live_of(machine: &Machine) -> Live {
-    Live { paused: machine.paused, max_cost: machine.limit(), daily_limits_waived_at: machine.daily_limits_waived_at }
+    Live {
+        paused: machine.paused,
+        max_cost: machine.limit(),
+        daily_limits_waived_at: machine.daily_limits_waived_at,
+    }
 }
 
 /// A step that runs in this process.
@@ -185,14 +228,17 @@ impl Actor {
     async fn begin(&mut self, first: Option<Event>, handle: &Handle) -> Result<()> {
         if let Some(event) = first {
             self.take_in(event).await?;
-            if !self.machine.status().is_ended() {
-                let alert = RunEvent::Alert { code: "resumed".to_owned(), message: "goes on after its process ended".to_owned() };
+            if self.machine.status() == Status::Running {
+                let alert = RunEvent::Alert {
+                    code: "resumed".to_owned(),
+                    message: "goes on after its process ended".to_owned(),
+                };
                 self.tell(vec![alert]).await?;
             }
         }
         if self.machine.status() == Status::Queued {
-            let (shared, priority) = (Arc::clone(&self.shared), self.machine.spec.task.priority);
-            let admitted = admission::admit(&shared, priority);
+            let admission = Arc::clone(&self.shared.admission);
+            let admitted = admission.admit(self.machine.spec.task.priority);
             tokio::pin!(admitted);
             loop {
                 tokio::select! {
@@ -256,7 +302,8 @@ impl Actor {
     async fn receive(&mut self, message: Message) -> Result<()> {
         match message {
             Message::Event(event) => {
-                if let Event::StepFinished { step, attempt, .. } | Event::StepFailed { step, attempt, .. } = &*event
+                if let Event::StepFinished { step, attempt, .. } | Event::StepFailed { step, attempt, .. } =
+                    &*event
                     && self.steps.get(step).is_some_and(|live| live.attempt == *attempt)
                 {
                     self.steps.remove(step);
@@ -268,7 +315,12 @@ impl Actor {
         }
     }
 
-    async fn ask(&mut self, step: StepId, request: GateRequest, reply: oneshot::Sender<Answer>) -> Result<()> {
+    async fn ask(
+        &mut self,
+        step: StepId,
+        request: GateRequest,
+        reply: oneshot::Sender<Answer>,
+    ) -> Result<()> {
         let known = self.machine.gates.len();
         let effects = self.store(Event::Asked { step, request }, None).await?;
         let mut reply = Some(reply);
@@ -279,7 +331,7 @@ impl Actor {
                         let _ = reply.send(answer);
                     }
                 }
-                other => self.perform(other).await,
+                other => self.perform(other),
             }
         }
         if let (Some(reply), Some(gate)) = (reply, self.machine.gates.get(known)) {
@@ -291,13 +343,20 @@ impl Actor {
     /// Stores what an agent tells beside the machine's own events.
     async fn tell(&mut self, events: Vec<RunEvent>) -> Result<()> {
         let state = self.encode(&self.machine)?;
-        self.commit(state, self.machine.status(), "tell".to_owned(), events, Vec::new()).await
+        self.commit(
+            state,
+            self.machine.status(),
+            "tell".to_owned(),
+            events,
+            Vec::new(),
+        )
+        .await
     }
 
     pub(super) async fn take_in(&mut self, event: Event) -> Result<()> {
         let effects = self.store(event, None).await?;
         for effect in effects {
-            self.perform(effect).await;
+            self.perform(effect);
         }
         Ok(())
     }
@@ -308,14 +367,21 @@ impl Actor {
             match outcome {
                 Ok(effects) => {
                     for effect in effects {
-                        self.perform(effect).await;
+                        self.perform(effect);
                     }
                 }
                 Err(error) if is_fatal(&error) => return Err(error),
                 Err(error) => {
                     let outcome = self.encode(&Outcome::Rejected(error))?;
                     let state = self.encode(&self.machine)?;
-                    self.commit(state, self.machine.status(), "rejected".to_owned(), Vec::new(), vec![(row.id, outcome)]).await?;
+                    self.commit(
+                        state,
+                        self.machine.status(),
+                        "rejected".to_owned(),
+                        Vec::new(),
+                        vec![(row.id, outcome)],
+                    )
+                    .await?;
                 }
             }
         }
@@ -323,26 +389,94 @@ impl Actor {
     }
 
     async fn take_signal(&mut self, id: SignalId, payload: &str) -> Result<Vec<Effect>> {
-        let signal: Signal =
-            serde_json::from_str(payload).map_err(|error| Error::internal(format!("a control cannot be read: {error}")))?;
+        let signal: Signal = serde_json::from_str(payload)
+            .map_err(|error| Error::internal(format!("a control cannot be read: {error}")))?;
         let event = self.event_of(signal).await?;
-        self.store(event, Some(id)).await
+        let record = self.audit_record(&event);
+        let effects = self.store(event, Some(id)).await?;
+        if let Some(record) = record
+            && let Err(error) = self.shared.services.store.audit(record).await
+        {
+            tracing::error!(%error, "an answer could not be written into the audit");
+        }
+        Ok(effects)
+    }
+
+    /// What the audit keeps of a person's decision: who, from where, about exactly what.
+    fn audit_record(&self, event: &Event) -> Option<AuditRecord> {
+        let (by, action, detail) = match event {
+            Event::Answered {
+                approval,
+                gate,
+                answer,
+                by,
+                ..
+            } => {
+                let id = self.machine.find_gate(approval.clone(), *gate).ok()?;
+                (
+                    by,
+                    "approval",
+                    serde_json::json!({"approvalId": id, "answer": answer, "from": by.detail}),
+                )
+            }
+            Event::HunksDecided { outcomes, by, .. } => (
+                by,
+                "hunks",
+                serde_json::json!({"outcomes": outcomes, "from": by.detail}),
+            ),
+            Event::Cancelled { by } => (by, "cancel", serde_json::json!({"from": by.detail})),
+            _ => return None,
+        };
+        Some(AuditRecord {
+            at: self.now(),
+            run: Some(self.run.clone()),
+            actor: by.surface.clone(),
+            action: action.to_owned(),
+            detail: detail.to_string(),
+        })
     }
 
     async fn event_of(&self, signal: Signal) -> Result<Event> {
         Ok(match signal {
-            Signal::Answer { approval, gate, answer, by } => {
+            Signal::Answer {
+                approval,
+                gate,
+                answer,
+                by,
+            } => {
                 let plan_document = match &answer.plan {
                     Some(plan) if answer.approved => {
                         Plan::parse(plan, &|agent| crate::agent::find(agent).is_some())?;
-                        Some(self.shared.services.store.put_blob(plan.clone().into_bytes()).await?)
+                        Some(
+                            self.shared
+                                .services
+                                .store
+                                .put_blob(plan.clone().into_bytes())
+                                .await?,
+                        )
                     }
                     _ => None,
                 };
-                Event::Answered { approval, gate, answer: Answer { plan: None, ..answer }, plan_document, by }
+                Event::Answered {
+                    approval,
+                    gate,
+                    answer: Answer { plan: None, ..answer },
+                    plan_document,
+                    by,
+                }
             }
-            Signal::Draft { plan } => Event::PlanDrafted { draft: self.shared.services.store.put_blob(plan.into_bytes()).await? },
-            Signal::Decide { outcomes, comment, by } => Event::HunksDecided { outcomes, comment, by },
+            Signal::Draft { plan } => Event::PlanDrafted {
+                draft: self.shared.services.store.put_blob(plan.into_bytes()).await?,
+            },
+            Signal::Decide {
+                outcomes,
+                comment,
+                by,
+            } => Event::HunksDecided {
+                outcomes,
+                comment,
+                by,
+            },
             Signal::Pause => Event::Paused,
             Signal::Resume => Event::Resumed,
             Signal::Cancel { by } => Event::Cancelled { by },
@@ -361,29 +495,56 @@ impl Actor {
         let mut next = self.machine.clone();
         let journal = self.encode(&event)?;
         let transitioned = next.next(self.now(), event)?;
-        let (published, effects): (Vec<Effect>, Vec<Effect>) =
-            transitioned.effects.into_iter().partition(|effect| matches!(effect, Effect::Publish { .. }));
-        let published = published.into_iter().filter_map(|effect| if let Effect::Publish { event } = effect { Some(event) } else { None });
+        let (published, effects): (Vec<Effect>, Vec<Effect>) = transitioned
+            .effects
+            .into_iter()
+            .partition(|effect| matches!(effect, Effect::Publish { .. }));
+        let published = published.into_iter().filter_map(|effect| {
+            if let Effect::Publish { event } = effect {
+                Some(event)
+            } else {
+                None
+            }
+        });
         let consumed = match signal {
             Some(id) => vec![(id, self.encode(&Outcome::Accepted)?)],
             None => Vec::new(),
         };
         let state = self.encode(&next)?;
-        self.commit(state, next.status(), journal, published.collect(), consumed).await?;
+        self.commit(state, next.status(), journal, published.collect(), consumed)
+            .await?;
         self.machine = next;
         self.ended = self.machine.ending.is_some();
         self.live.send_replace(live_of(&self.machine));
+        self.hold_place();
         Ok(effects)
     }
 
     /// Writes until it is written; only a stale fence or the end of the process give up.
-    async fn commit(&self, state: String, status: Status, journal: String, events: Vec<RunEvent>, consumed: Vec<(SignalId, String)>) -> Result<()> {
+    async fn commit(
+        &self,
+        state: String,
+        status: Status,
+        journal: String,
+        events: Vec<RunEvent>,
+        consumed: Vec<(SignalId, String)>,
+    ) -> Result<()> {
         let finished = match status {
-            Status::Completed => Finished::Yes { reuse: self.machine.base_tree.as_ref().map(ToString::to_string).unwrap_or_default() },
+            Status::Completed => Finished::Yes {
+                reuse: self
+                    .machine
+                    .base_tree
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+            },
             Status::Failed | Status::Cancelled => Finished::Yes { reuse: String::new() },
             _ => Finished::No,
         };
-        let bodies: Vec<String> = events.iter().map(|event| self.encode(event)).collect::<Result<_>>()?;
+        let bodies: Vec<String> = events
+            .iter()
+            .map(|event| self.encode(event))
+            .collect::<Result<_>>()?;
         loop {
             let transition = Transition {
                 run: self.run.clone(),
@@ -400,7 +561,11 @@ impl Actor {
             match self.shared.services.store.commit(transition).await {
                 Ok(committed) => {
                     for (seq, event) in committed.seqs.into_iter().zip(events) {
-                        let _ = self.shared.notices.send(Notice::Event { run: self.run.clone(), seq, event });
+                        let _ = self.shared.notices.send(Notice::Event {
+                            run: self.run.clone(),
+                            seq,
+                            event,
+                        });
                     }
                     let _ = self.shared.notices.send(Notice::Changed(self.run.clone()));
                     return Ok(());
@@ -414,8 +579,18 @@ impl Actor {
         }
     }
 
+    /// A run takes a place while it works, none while it waits for a person.
+    fn hold_place(&mut self) {
+        match self.machine.status() {
+            Status::Running if self.place.is_none() => self.place = Some(self.shared.admission.enter()),
+            Status::Running | Status::Queued => {}
+            _ => self.place = None,
+        }
+    }
+
     fn encode(&self, value: &impl serde::Serialize) -> Result<String> {
-        serde_json::to_string(value).map_err(|error| Error::internal(format!("state of `{}` cannot be written: {error}", self.run)))
+        serde_json::to_string(value)
+            .map_err(|error| Error::internal(format!("state of `{}` cannot be written: {error}", self.run)))
     }
 
     /// Ends what runs here; the stored state says how to go on.
@@ -431,7 +606,11 @@ impl Actor {
     }
 
     pub(super) fn failed_step(step: StepId, attempt: u32, failure: StepFailure) -> Message {
-        Message::Event(Box::new(Event::StepFailed { step, attempt, failure }))
+        Message::Event(Box::new(Event::StepFailed {
+            step,
+            attempt,
+            failure,
+        }))
     }
 }
 

@@ -28,8 +28,20 @@ pub struct Configurations {
     store: Store,
     found: FoundAgents,
     client: Mutex<ClientSettings>,
-    remembered: Mutex<HashMap<(RepositoryId, PathBuf), Arc<Configured>>>,
+    remembered: Mutex<HashMap<(RepositoryId, PathBuf), Remembered>>,
+    /// The last text of each file that had no error in it.
+    good: Mutex<HashMap<PathBuf, String>>,
 }
+
+/// A configuration, and what its files looked like when it was read.
+#[derive(Debug)]
+struct Remembered {
+    configured: Arc<Configured>,
+    stamps: Vec<Stamp>,
+}
+
+/// Enough of a file's outside to see that it was written.
+type Stamp = Option<(std::time::SystemTime, u64)>;
 
 /// What an editor said about settings.
 #[derive(Debug, Clone, Default)]
@@ -55,8 +67,19 @@ impl Configurations {
     /// Nothing is read yet.
     pub fn new(environment: Arc<Environment>, directory: PathBuf, store: Store) -> Self {
         let path = environment.search_path();
-        let found = FoundAgents { claude: find_program("claude", &path), codex: find_program("codex", &path) };
-        Self { environment, directory, store, found, client: Mutex::default(), remembered: Mutex::default() }
+        let found = FoundAgents {
+            claude: find_program("claude", &path),
+            codex: find_program("codex", &path),
+        };
+        Self {
+            environment,
+            directory,
+            store,
+            found,
+            client: Mutex::default(),
+            remembered: Mutex::default(),
+            good: Mutex::default(),
+        }
     }
 
     /// Agent programs on this machine.
@@ -82,15 +105,54 @@ impl Configurations {
 
     /// The configuration without any repository.
     pub fn global(&self) -> Result<config::Loaded> {
-        let sources = Sources { user: read(&self.user_file())?, client: locked(&self.client).settings.clone(), ..Sources::default() };
-        Ok(config::load(&self.environment, &self.found, &sources))
+        let sources = Sources {
+            user: read(&self.user_file())?,
+            client: locked(&self.client).settings.clone(),
+            ..Sources::default()
+        };
+        Ok(self.load(sources))
+    }
+
+    /// Loads; of a file with an error in it the last text without one stays in force.
+    fn load(&self, sources: Sources) -> config::Loaded {
+        let loaded = config::load(&self.environment, &self.found, &sources);
+        let is_wrong = |file: &SourceText| {
+            loaded
+                .errors
+                .iter()
+                .any(|error| error.path.as_ref() == Some(&file.path))
+        };
+        let mut good = locked(&self.good);
+        let mut last_good = sources.clone();
+        let mut replaced = false;
+        for file in last_good.user.iter_mut().chain(&mut last_good.workspace) {
+            if !is_wrong(file) {
+                good.insert(file.path.clone(), file.text.clone());
+            } else if let Some(text) = good.get(&file.path) {
+                file.text.clone_from(text);
+                replaced = true;
+            }
+        }
+        if !replaced {
+            return loaded;
+        }
+        let standing = config::load(&self.environment, &self.found, &last_good);
+        config::Loaded {
+            errors: loaded.errors,
+            warnings: loaded.warnings,
+            ..standing
+        }
     }
 
     /// The configuration of a repository as it is now.
     pub async fn of(&self, repository: &Repository) -> Result<Arc<Configured>> {
         let key = (repository.id.clone(), repository.folder.clone());
-        if let Some(known) = locked(&self.remembered).get(&key) {
-            return Ok(Arc::clone(known));
+        let stamps = self.stamps(repository);
+        if let Some(known) = locked(&self.remembered)
+            .get(&key)
+            .filter(|known| known.stamps == stamps)
+        {
+            return Ok(Arc::clone(&known.configured));
         }
         let workspace = workspace_files(repository)?;
         let review = crate::trust::review(&reviewed_files(repository)?);
@@ -98,11 +160,50 @@ impl Configurations {
         let granted = self.store.setting(&trust_key(&repository.id)).await?;
         let user = read(&self.user_file())?;
         let trust_client = self.global()?.config.trust_client;
-        let trust = crate::trust::state(&review, granted.as_deref(), &ClientTrust::from_json(client.trusted.as_ref()), trust_client);
-        let sources = Sources { user, workspace, client: client.settings, trust: trust.clone() };
-        let configured = Arc::new(Configured { loaded: config::load(&self.environment, &self.found, &sources), review, trust });
-        locked(&self.remembered).insert(key, Arc::clone(&configured));
+        let trust = crate::trust::state(
+            &review,
+            granted.as_deref(),
+            &ClientTrust::from_json(client.trusted.as_ref()),
+            trust_client,
+        );
+        let sources = Sources {
+            user,
+            workspace,
+            client: client.settings,
+            trust: trust.clone(),
+        };
+        let configured = Arc::new(Configured {
+            loaded: self.load(sources),
+            review,
+            trust,
+        });
+        locked(&self.remembered).insert(
+            key,
+            Remembered {
+                configured: Arc::clone(&configured),
+                stamps,
+            },
+        );
         Ok(configured)
+    }
+
+    /// The configuration of a repository, read again whatever is remembered: what would run is judged as it is.
+    pub async fn fresh(&self, repository: &Repository) -> Result<Arc<Configured>> {
+        locked(&self.remembered).remove(&(repository.id.clone(), repository.folder.clone()));
+        self.of(repository).await
+    }
+
+    fn stamps(&self, repository: &Repository) -> Vec<Stamp> {
+        let files = [
+            self.user_file(),
+            repository.top_level.join(config::WORKSPACE_FILE),
+            repository.folder.join(config::WORKSPACE_FILE),
+        ];
+        let stamp = |file: &PathBuf| {
+            let found = std::fs::metadata(file).ok()?;
+            Some((found.modified().ok()?, found.len()))
+        };
+        files.iter().map(stamp).collect()
     }
 
     /// Remembers that a person trusts what hashes to this; `None` takes it back.
@@ -144,9 +245,17 @@ fn reviewed_files(repository: &Repository) -> Result<Vec<(String, Vec<u8>)>> {
     }
     for root in roots {
         for name in [".worktreeinclude", ".mcp.json", ".claude"] {
-            let walk = ignore::WalkBuilder::new(root.join(name)).standard_filters(false).max_depth(Some(REVIEWED_DEPTH_MAX)).build();
-            for entry in walk.filter_map(Result::ok).filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file())) {
-                let Ok(relative) = entry.path().strip_prefix(&repository.top_level) else { continue };
+            let walk = ignore::WalkBuilder::new(root.join(name))
+                .standard_filters(false)
+                .max_depth(Some(REVIEWED_DEPTH_MAX))
+                .build();
+            for entry in walk
+                .filter_map(Result::ok)
+                .filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()))
+            {
+                let Ok(relative) = entry.path().strip_prefix(&repository.top_level) else {
+                    continue;
+                };
                 let relative = relative.to_string_lossy().replace('\\', "/");
                 if crate::trust::is_reviewed(&relative) && files.len() < REVIEWED_FILES_MAX {
                     files.push((relative, read_capped(entry.path())?));
@@ -159,16 +268,29 @@ fn reviewed_files(repository: &Repository) -> Result<Vec<(String, Vec<u8>)>> {
 
 fn read_capped(path: &std::path::Path) -> Result<Vec<u8>> {
     use std::io::Read;
-    let open = std::fs::File::open(path).map_err(|error| Error::io(format!("reading {}", path.display()), &error))?;
+    let open = std::fs::File::open(path)
+        .map_err(|error| Error::io(format!("reading {}", path.display()), &error))?;
     let mut bytes = Vec::new();
-    open.take(REVIEWED_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| Error::io(format!("reading {}", path.display()), &error))?;
+    open.take(REVIEWED_BYTES_MAX)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::io(format!("reading {}", path.display()), &error))?;
     Ok(bytes)
 }
 
 fn read(path: &std::path::Path) -> Result<Option<SourceText>> {
     match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(SourceText { path: path.to_path_buf(), text: String::from_utf8_lossy(&bytes).into_owned() })),
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
+        Ok(bytes) => Ok(Some(SourceText {
+            path: path.to_path_buf(),
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+        })),
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(Error::io(format!("reading {}", path.display()), &error)),
     }
 }

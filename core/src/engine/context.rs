@@ -17,7 +17,9 @@ use crate::id::{BlobId, CommitId, IntentId, OwnerId, PipelineId};
 use crate::money::Money;
 use crate::pipeline::{Answer, BudgetAsk, GateRequest, RunEvent, StepFailure, StepOrder};
 use crate::provider::{FailureClass, Request, Response, Usage};
-use crate::router::{BudgetRefusal, BudgetScope, CallScope, Confirmation, DailyLimits, Grant, RouteFailure, Router, Settlement};
+use crate::router::{
+    BudgetRefusal, BudgetScope, CallScope, Confirmation, DailyLimits, Grant, RouteFailure, Router, Settlement,
+};
 use crate::task::Task;
 use crate::workspace::{Collected, Repository, Slot, SlotNote};
 
@@ -108,8 +110,15 @@ impl StepContext {
     /// Says what it does right now, for progress; only the latest words count.
     pub fn say(&self, words: impl Into<String>) {
         let text: String = words.into().chars().take(ACTIVITY_CHARS_MAX).collect();
-        locked(&self.shared.activity).entry(self.run.clone()).or_default().text.clone_from(&text);
-        let _ = self.shared.notices.send(Notice::Activity { run: self.run.clone(), text });
+        locked(&self.shared.activity)
+            .entry(self.run.clone())
+            .or_default()
+            .text
+            .clone_from(&text);
+        let _ = self.shared.notices.send(Notice::Activity {
+            run: self.run.clone(),
+            text,
+        });
     }
 
     /// Tells something durable to whoever listens to the run.
@@ -133,17 +142,32 @@ impl StepContext {
         loop {
             self.pause_point().await?;
             let scope = self.scope();
-            let observer = Observer { context: self, told: std::sync::Mutex::new(Vec::new()) };
-            let answered = self.router.call(&scope, request.clone(), &observer, &self.cancel).await;
-            let told = observer.told.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let observer = Observer {
+                context: self,
+                told: std::sync::Mutex::new(Vec::new()),
+            };
+            let answered = self
+                .router
+                .call(&scope, request.clone(), &observer, &self.cancel)
+                .await;
+            let told = observer
+                .told
+                .into_inner()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             self.tell_calls(told).await;
             match answered {
                 Ok(answer) => {
-                    return Ok(ModelAnswer { response: answer.response, provider: answer.provider, model: answer.model });
+                    return Ok(ModelAnswer {
+                        response: answer.response,
+                        provider: answer.provider,
+                        model: answer.model,
+                    });
                 }
                 Err(RouteFailure::Budget(refusal)) => self.ask_for_money(&refusal).await?,
                 Err(RouteFailure::Cancelled) => return Err(StepFailure::cancelled()),
-                Err(RouteFailure::Failed(error, class)) if may_pass(class) => return Err(StepFailure::transient(error)),
+                Err(RouteFailure::Failed(error, class)) if may_pass(class) => {
+                    return Err(StepFailure::transient(error));
+                }
                 Err(RouteFailure::Failed(error, _)) => return Err(StepFailure::permanent(error)),
             }
         }
@@ -153,7 +177,9 @@ impl StepContext {
         let live = *self.live.borrow();
         let zone = self.config.time_zone();
         let today = self.shared.services.clock.now().day(&zone);
-        let waived = live.daily_limits_waived_at.is_some_and(|at| at.day(&zone) == today);
+        let waived = live
+            .daily_limits_waived_at
+            .is_some_and(|at| at.day(&zone) == today);
         CallScope {
             run: self.run.clone(),
             step: self.order.step.clone(),
@@ -161,7 +187,11 @@ impl StepContext {
             attempt: self.order.attempt,
             ordinal: self.ordinal.fetch_add(1, Ordering::SeqCst),
             max_cost: live.max_cost,
-            daily_limits: if waived { DailyLimits::Waived } else { DailyLimits::Hold },
+            daily_limits: if waived {
+                DailyLimits::Waived
+            } else {
+                DailyLimits::Hold
+            },
             owner: self.shared.owner.clone(),
             repository: self.repository.id.clone(),
         }
@@ -171,8 +201,16 @@ impl StepContext {
         let mut events = Vec::new();
         for item in told {
             events.push(match item {
-                Told::Decision(decision) => RunEvent::RouteDecision { step_id: self.order.step.clone(), decision },
-                Told::Usage { provider, model, usage, cost } => self.usage_event(provider, model, usage, cost).await,
+                Told::Decision(decision) => RunEvent::RouteDecision {
+                    step_id: self.order.step.clone(),
+                    decision,
+                },
+                Told::Usage {
+                    provider,
+                    model,
+                    usage,
+                    cost,
+                } => self.usage_event(provider, model, usage, cost).await,
             });
         }
         if !events.is_empty() {
@@ -181,7 +219,15 @@ impl StepContext {
     }
 
     async fn usage_event(&self, provider: String, model: String, usage: Usage, cost: Money) -> RunEvent {
-        let total = self.shared.services.store.ledger().run_totals(&self.run).await.map(|totals| totals.cost).unwrap_or_default();
+        let total = self
+            .shared
+            .services
+            .store
+            .ledger()
+            .run_totals(&self.run)
+            .await
+            .map(|totals| totals.cost)
+            .unwrap_or_default();
         RunEvent::Usage {
             step_id: self.order.step.clone(),
             provider,
@@ -204,13 +250,21 @@ impl StepContext {
             needed: refusal.needed,
         };
         let answer = self.ask(GateRequest::Budget(ask)).await?;
-        if answer.approved { Ok(()) } else { Err(StepFailure::cancelled()) }
+        if answer.approved {
+            Ok(())
+        } else {
+            Err(StepFailure::cancelled())
+        }
     }
 
     /// Asks a person and waits for the answer, however long it takes; survives a crash.
     pub async fn ask(&self, request: GateRequest) -> Result<Answer, StepFailure> {
         let (reply, answer) = oneshot::channel();
-        let message = Message::Ask { step: self.order.step.clone(), request, reply };
+        let message = Message::Ask {
+            step: self.order.step.clone(),
+            request,
+            reply,
+        };
         if self.inbox.send(message).await.is_err() {
             return Err(StepFailure::cancelled());
         }
@@ -227,7 +281,11 @@ impl StepContext {
             self.pause_point().await?;
             let scope = self.scope();
             let intent = scope.intent(1);
-            match self.router.reserve(&scope, &intent, provider, model, amount).await? {
+            match self
+                .router
+                .reserve(&scope, &intent, provider, model, amount)
+                .await?
+            {
                 Grant::Granted => return Ok(intent),
                 Grant::Refused(refusal) => self.ask_for_money(&refusal).await?,
             }
@@ -235,10 +293,30 @@ impl StepContext {
     }
 
     /// Settles a hold of [`StepContext::reserve`] and tells what it cost.
-    pub async fn settle(&self, intent: &IntentId, provider: &str, model: &str, usage: Usage, cost: Money, confirmed: Confirmation) -> Result<()> {
+    pub async fn settle(
+        &self,
+        intent: &IntentId,
+        provider: &str,
+        model: &str,
+        usage: Usage,
+        cost: Money,
+        confirmed: Confirmation,
+    ) -> Result<()> {
         let at = self.shared.services.clock.now();
-        self.router.settle(intent, Settlement { cost, usage, confirmed, at }).await?;
-        let event = self.usage_event(provider.to_owned(), model.to_owned(), usage, cost).await;
+        self.router
+            .settle(
+                intent,
+                Settlement {
+                    cost,
+                    usage,
+                    confirmed,
+                    at,
+                },
+            )
+            .await?;
+        let event = self
+            .usage_event(provider.to_owned(), model.to_owned(), usage, cost)
+            .await;
         self.tell(event).await;
         Ok(())
     }
@@ -268,53 +346,99 @@ impl StepContext {
 
     /// Stores text.
     pub async fn put_text(&self, text: &str) -> Result<BlobId> {
-        self.shared.services.store.put_blob(text.as_bytes().to_vec()).await
+        self.shared
+            .services
+            .store
+            .put_blob(text.as_bytes().to_vec())
+            .await
     }
 
     /// The working directory of this step, set to `order.files` when it is first asked for.
     pub async fn working_directory(&self) -> Result<WorkingDirectory> {
         let mut slot = self.slot.lock().await;
         let slot = self.acquired(&mut slot).await?;
-        Ok(WorkingDirectory { root: slot.root.clone(), folder: slot.folder.clone(), git_dir: slot.git_dir() })
+        Ok(WorkingDirectory {
+            root: slot.root.clone(),
+            folder: slot.folder.clone(),
+            git_dir: slot.git_dir(),
+        })
     }
 
     async fn acquired<'a>(&self, slot: &'a mut Option<Slot>) -> Result<&'a mut Slot> {
         if slot.is_none() {
-            let note = SlotNote { run: self.run.clone(), step: self.order.step.clone(), fence: self.fence, trust: None };
-            *slot = Some(self.shared.services.workspaces.acquire(&self.repository, &self.order.files, &note).await?);
+            let note = SlotNote {
+                run: self.run.clone(),
+                step: self.order.step.clone(),
+                fence: self.fence,
+                trust: None,
+            };
+            *slot = Some(
+                self.shared
+                    .services
+                    .workspaces
+                    .acquire(&self.repository, &self.order.files, &note)
+                    .await?,
+            );
         }
-        slot.as_mut().ok_or_else(|| Error::internal("a slot vanished while it was acquired"))
+        slot.as_mut()
+            .ok_or_else(|| Error::internal("a slot vanished while it was acquired"))
     }
 
     /// The files in the working directory as they are now, as a commit on top of `order.files`.
     pub async fn collect(&self) -> Result<Collected> {
         let mut slot = self.slot.lock().await;
         let slot = self.acquired(&mut slot).await?;
-        self.shared.services.workspaces.collect(&self.repository, slot, &self.order.files).await
+        self.shared
+            .services
+            .workspaces
+            .collect(&self.repository, slot, &self.order.files)
+            .await
     }
 
     /// Puts these files into the working directory.
     pub async fn put_files(&self, files: &CommitId) -> Result<()> {
         let mut slot = self.slot.lock().await;
         let slot = self.acquired(&mut slot).await?;
-        self.shared.services.workspaces.reset(&self.repository, slot, files).await
+        self.shared
+            .services
+            .workspaces
+            .reset(&self.repository, slot, files)
+            .await
     }
 
     /// Makes files and transcript durable together; a later attempt begins from here.
     pub async fn checkpoint(&self, transcript: Vec<u8>, note: &str) -> Result<()> {
         let has_slot = self.slot.lock().await.is_some();
-        let files = if has_slot { Some(self.collect().await?.commit) } else { None };
+        let files = if has_slot {
+            Some(self.collect().await?.commit)
+        } else {
+            None
+        };
         let store = &self.shared.services.store;
         let transcript = store.put_blob(transcript).await?;
-        store.save_checkpoint(&self.run, &self.order.step, self.fence, files, transcript, format!("{}\n{note}", self.checkpoint_round()), self.shared.services.clock.now()).await
+        store
+            .save_checkpoint(
+                &self.run,
+                &self.order.step,
+                self.fence,
+                files,
+                transcript,
+                format!("{}\n{note}", self.checkpoint_round()),
+                self.shared.services.clock.now(),
+            )
+            .await
     }
 
     /// The checkpoint of an earlier attempt in this very round, if there is one. Its files are put
     /// into the slot.
     pub async fn resume_point(&self) -> Result<Option<ResumePoint>> {
         let store = &self.shared.services.store;
-        let Some(checkpoint) = store.checkpoint(&self.run, &self.order.step).await? else { return Ok(None) };
-        let Some((round, note)) = checkpoint.note.split_once('\n') else { return Ok(None) };
+        let Some(checkpoint) = store.checkpoint(&self.run, &self.order.step).await? else {
+            return Ok(None);
+        };
+        let Some((round, note)) = checkpoint.note.split_once('\n') else {
+            return Ok(None);
+        };
         if round != self.checkpoint_round() {
             return Ok(None);
         }
@@ -322,7 +446,11 @@ impl StepContext {
             self.put_files(files).await?;
         }
         let transcript = store.blob(&checkpoint.transcript).await?;
-        Ok(Some(ResumePoint { files: checkpoint.files, transcript, note: note.to_owned() }))
+        Ok(Some(ResumePoint {
+            files: checkpoint.files,
+            transcript,
+            note: note.to_owned(),
+        }))
     }
 
     fn checkpoint_round(&self) -> String {
@@ -331,13 +459,17 @@ impl StepContext {
 
     pub(super) async fn end(&self) {
         if let Some(slot) = self.slot.lock().await.take() {
-            self.shared.services.workspaces.release(slot).await;
+            let workspaces = Arc::clone(&self.shared.services.workspaces);
+            tokio::spawn(async move { workspaces.release(slot).await });
         }
     }
 }
 
 fn may_pass(class: FailureClass) -> bool {
-    matches!(class, FailureClass::Throttled { .. } | FailureClass::Transient | FailureClass::Truncated)
+    matches!(
+        class,
+        FailureClass::Throttled { .. } | FailureClass::Transient | FailureClass::Truncated
+    )
 }
 
 /// As on the wire: `run`, `repositoryDay`, `userDay`, `providerDay:<id>`.
@@ -352,7 +484,12 @@ fn scope_name(scope: &BudgetScope) -> String {
 
 enum Told {
     Decision(serde_json::Value),
-    Usage { provider: String, model: String, usage: Usage, cost: Money },
+    Usage {
+        provider: String,
+        model: String,
+        usage: Usage,
+        cost: Money,
+    },
 }
 
 struct Observer<'a> {
@@ -364,7 +501,10 @@ impl crate::router::CallObserver for Observer<'_> {
     fn route_decision(&self, decision: &crate::router::RouteDecision) {
         let shared = &self.context.shared;
         if let Some(chosen) = &decision.chosen {
-            locked(&shared.activity).entry(self.context.run.clone()).or_default().model = Some(chosen.model.clone());
+            locked(&shared.activity)
+                .entry(self.context.run.clone())
+                .or_default()
+                .model = Some(chosen.model.clone());
         }
         locked(&self.told).push(Told::Decision(serde_json::json!(decision)));
     }

@@ -17,14 +17,16 @@ use crate::workspace::{Buffer, Repository, Snapshot, Verdict};
 
 /// Longest time for a snapshot or a patch.
 const GIT_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long an agent that was told to end may take before it is dropped with all that it holds.
+const AGENT_END_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest time for applying a patch through an editor.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Actor {
-    pub(super) async fn perform(&mut self, effect: Effect) {
+    pub(super) fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::TakeSnapshot { buffers } => self.take_snapshot(buffers),
-            Effect::RunStep { order } => self.run_step(*order).await,
+            Effect::RunStep { order } => self.run_step(*order),
             Effect::AbortStep { step } => self.abort_step(&step),
             Effect::DeliverAnswer { approval, answer, .. } => {
                 if let Some(reply) = self.waiting.remove(&approval) {
@@ -43,7 +45,9 @@ impl Actor {
     fn beside<F: Future<Output = Event> + Send + 'static>(&self, work: F) {
         let (inbox, stop) = (self.inbox_sender.clone(), self.shared.stop.clone());
         tokio::spawn(async move {
-            let Some(event) = stop.run_until_cancelled(work).await else { return };
+            let Some(event) = stop.run_until_cancelled(work).await else {
+                return;
+            };
             let _ = inbox.send(Message::Event(Box::new(event))).await;
         });
     }
@@ -52,9 +56,11 @@ impl Actor {
         let (services, repository) = (self.shared.services.clone(), Arc::clone(&self.repository));
         self.beside(async move {
             match limited("snapshot", snapshot(&services, &repository, buffers)).await {
-                Ok(snapshot) => {
-                    Event::SnapshotTaken { commit: snapshot.commit, tree: snapshot.tree, withheld: snapshot.withheld }
-                }
+                Ok(snapshot) => Event::SnapshotTaken {
+                    commit: snapshot.commit,
+                    tree: snapshot.tree,
+                    withheld: snapshot.withheld,
+                },
                 Err(error) => Event::SnapshotFailed { error },
             }
         });
@@ -64,7 +70,9 @@ impl Actor {
         let (services, repository) = (self.shared.services.clone(), Arc::clone(&self.repository));
         self.beside(async move {
             match limited("patch", prepare(&services, &repository, &base, &result)).await {
-                Ok(prepared) => Event::PatchPrepared { prepared: Box::new(prepared) },
+                Ok(prepared) => Event::PatchPrepared {
+                    prepared: Box::new(prepared),
+                },
                 Err(error) => Event::PatchFailed { error },
             }
         });
@@ -75,7 +83,9 @@ impl Actor {
         let run = self.run.clone();
         self.beside(async move {
             let outcomes = match editor {
-                Some(editor) => tokio::time::timeout(APPLY_TIMEOUT, editor.apply_pending(&run)).await.unwrap_or_default(),
+                Some(editor) => tokio::time::timeout(APPLY_TIMEOUT, editor.apply_pending(&run))
+                    .await
+                    .unwrap_or_default(),
                 None => Vec::new(),
             };
             Event::ApplyFinished { outcomes }
@@ -86,13 +96,19 @@ impl Actor {
         if let Some(live) = self.steps.get(step) {
             live.cancel.cancel();
         }
-        let asked: Vec<_> = self.machine.gates.iter().filter(|gate| gate.step.as_ref() == Some(step)).map(|gate| gate.id.clone()).collect();
+        let asked: Vec<_> = self
+            .machine
+            .gates
+            .iter()
+            .filter(|gate| gate.step.as_ref() == Some(step))
+            .map(|gate| gate.id.clone())
+            .collect();
         for id in asked {
             self.waiting.remove(&id);
         }
     }
 
-    async fn run_step(&mut self, order: StepOrder) {
+    fn run_step(&mut self, order: StepOrder) {
         let (step, attempt) = (order.step.clone(), order.attempt);
         let before = self.steps.remove(&step);
         let cancel = self.shared.stop.child_token();
@@ -100,14 +116,25 @@ impl Actor {
         let inbox = self.inbox_sender.clone();
         let work = run_agent(context, before, step.clone(), attempt, inbox);
         let task = tokio::spawn(work);
-        self.steps.insert(step, LiveStep { attempt, cancel, task });
+        self.steps.insert(
+            step,
+            LiveStep {
+                attempt,
+                cancel,
+                task,
+            },
+        );
     }
 }
 
 async fn limited<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::time::timeout(GIT_TIMEOUT, work).await.unwrap_or_else(|_| {
-        Err(Error::new(crate::Kind::Git, "gitTimedOut", format!("the {what} took longer than {} s", GIT_TIMEOUT.as_secs()))
-            .hint("see whether another program holds the repository, then retry"))
+        Err(Error::new(
+            crate::Kind::Git,
+            "gitTimedOut",
+            format!("the {what} took longer than {} s", GIT_TIMEOUT.as_secs()),
+        )
+        .hint("see whether another program holds the repository, then retry"))
     })
 }
 
@@ -120,7 +147,12 @@ async fn snapshot(services: &Services, repository: &Repository, buffers: Option<
     services.workspaces.snapshot(repository, &buffers).await
 }
 
-async fn prepare(services: &Services, repository: &Repository, base: &CommitId, result: &CommitId) -> Result<PreparedPatch> {
+async fn prepare(
+    services: &Services,
+    repository: &Repository,
+    base: &CommitId,
+    result: &CommitId,
+) -> Result<PreparedPatch> {
     let patch = services.workspaces.patch(repository, base, result).await?;
     let mut hunks = Vec::new();
     for file in &patch.files {
@@ -135,8 +167,13 @@ async fn prepare(services: &Services, repository: &Repository, base: &CommitId, 
             reason: None,
         }));
     }
-    let stored = serde_json::to_vec(&patch).map_err(|error| Error::internal(format!("a patch cannot be written: {error}")))?;
-    Ok(PreparedPatch { patch: services.store.put_blob(stored).await?, result: result.clone(), hunks })
+    let stored = serde_json::to_vec(&patch)
+        .map_err(|error| Error::internal(format!("a patch cannot be written: {error}")))?;
+    Ok(PreparedPatch {
+        patch: services.store.put_blob(stored).await?,
+        result: result.clone(),
+        hunks,
+    })
 }
 
 /// Lets the agent work once an earlier attempt in this process has really ended.
@@ -153,16 +190,31 @@ async fn run_agent(
     }
     let cancel: CancellationToken = context.cancel.clone();
     let result = match crate::agent::find(context.order.agent.as_str()) {
-        Some(agent) => AssertUnwindSafe(agent.run(&context)).catch_unwind().await.unwrap_or_else(|_panic| {
-            Err(StepFailure::permanent(Error::internal(format!("the agent of step `{step}` panicked"))))
-        }),
-        None => Err(StepFailure::permanent(Error::internal(format!("there is no agent `{}`", context.order.agent)))),
+        Some(agent) => {
+            let work = AssertUnwindSafe(agent.run(&context)).catch_unwind();
+            let overdue = async {
+                cancel.cancelled().await;
+                tokio::time::sleep(AGENT_END_TIMEOUT).await;
+            };
+            tokio::select! {
+                done = work => done.unwrap_or_else(|_panic| {
+                    Err(StepFailure::permanent(Error::internal(format!("the agent of step `{step}` panicked"))))
+                }),
+                () = overdue => Err(StepFailure::cancelled()),
+            }
+        }
+        None => Err(StepFailure::permanent(Error::internal(format!(
+            "there is no agent `{}`",
+            context.order.agent
+        )))),
     };
     context.end().await;
     let message = match result {
-        Ok(output) if !cancel.is_cancelled() => {
-            Message::Event(Box::new(Event::StepFinished { step, attempt, output: Box::new(output) }))
-        }
+        Ok(output) if !cancel.is_cancelled() => Message::Event(Box::new(Event::StepFinished {
+            step,
+            attempt,
+            output: Box::new(output),
+        })),
         Ok(_) => Actor::failed_step(step, attempt, StepFailure::cancelled()),
         Err(failure) => Actor::failed_step(step, attempt, failure),
     };

@@ -14,20 +14,38 @@ const STEP_TIME_LIMIT_MS: i64 = 60 * 60 * 1000;
 /// The steps of a pipeline; `only` keeps these agents and the Task Master. A step that needs one that is left
 /// out needs what that one needed.
 pub(super) fn steps(config: &Config, name: &str, only: Option<&[AgentId]>) -> Result<Vec<StepSpec>> {
-    if let Some(unknown) = only.into_iter().flatten().find(|id| crate::agent::find(id.as_str()).is_none()) {
+    if let Some(unknown) = only
+        .into_iter()
+        .flatten()
+        .find(|id| crate::agent::find(id.as_str()).is_none())
+    {
         return Err(unknown_agent(unknown.as_str()));
     }
     let Some(definition) = config.pipelines.get(name) else {
         let known: Vec<&str> = config.pipelines.keys().map(String::as_str).collect();
-        return Err(Error::usage("unknownPipelineKind", format!("there is no pipeline called `{name}`; there are: {}", known.join(", "))));
+        return Err(Error::usage(
+            "unknownPipelineKind",
+            format!(
+                "there is no pipeline called `{name}`; there are: {}",
+                known.join(", ")
+            ),
+        ));
     };
     let mut steps: Vec<StepSpec> = Vec::new();
     let mut left_out: BTreeMap<StepId, Vec<StepId>> = BTreeMap::new();
     for declared in &definition.steps {
-        let agent = crate::agent::find(declared.agent.as_str()).ok_or_else(|| unknown_agent(declared.agent.as_str()))?;
-        let enabled = config.agents.get(&declared.agent).is_none_or(|agent| agent.enabled);
+        let agent = crate::agent::find(declared.agent.as_str())
+            .ok_or_else(|| unknown_agent(declared.agent.as_str()))?;
+        let enabled = config
+            .agents
+            .get(&declared.agent)
+            .is_none_or(|agent| agent.enabled);
         let wanted = only.is_none_or(|ids| agent.role() == StepRole::Brief || ids.contains(&declared.agent));
-        let needs: Vec<StepId> = declared.needs.iter().flat_map(|need| left_out.get(need).cloned().unwrap_or_else(|| vec![need.clone()])).collect();
+        let needs: Vec<StepId> = declared
+            .needs
+            .iter()
+            .flat_map(|need| left_out.get(need).cloned().unwrap_or_else(|| vec![need.clone()]))
+            .collect();
         if enabled && wanted {
             steps.push(step(declared.id.clone(), agent, needs));
         } else {
@@ -35,8 +53,12 @@ pub(super) fn steps(config: &Config, name: &str, only: Option<&[AgentId]>) -> Re
         }
     }
     if steps.is_empty() {
-        return Err(Error::new(crate::Kind::Config, "emptyPipeline", format!("pipeline `{name}` has no step left to run"))
-            .hint("enable an agent of it, or choose another pipeline"));
+        return Err(Error::new(
+            crate::Kind::Config,
+            "emptyPipeline",
+            format!("pipeline `{name}` has no step left to run"),
+        )
+        .hint("enable an agent of it, or choose another pipeline"));
     }
     Ok(steps)
 }
@@ -49,9 +71,18 @@ pub(super) fn single(agent: &AgentId) -> Result<Vec<StepSpec>> {
 
 fn unknown_agent(id: &str) -> Error {
     let known: Vec<&str> = AGENTS.iter().map(|agent| agent.id()).collect();
-    Error::usage("unknownAgent", format!("there is no agent `{id}`; there are: {}", known.join(", ")))
+    Error::usage(
+        "unknownAgent",
+        format!("there is no agent `{id}`; there are: {}", known.join(", ")),
+    )
 }
 
 fn step(id: StepId, agent: &dyn Agent, needs: Vec<StepId>) -> StepSpec {
-    StepSpec { id, agent: AgentId::new(agent.id()), role: agent.role(), needs, time_limit_ms: STEP_TIME_LIMIT_MS }
+    StepSpec {
+        id,
+        agent: AgentId::new(agent.id()),
+        role: agent.role(),
+        needs,
+        time_limit_ms: STEP_TIME_LIMIT_MS,
+    }
 }

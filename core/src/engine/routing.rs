@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Shared, locked};
 use crate::config::{CapScope, Config, ProviderKind as Kind, Readiness};
 use crate::money::Money;
-use crate::provider::{ModelSettings, Price, Provider, ProviderKind, ProviderSettings};
+use crate::provider::{ModelSettings, Provider, ProviderKind, ProviderSettings};
 use crate::router::{Candidate, ProviderLimits, RetrySettings, Router, RouterSettings};
 
 /// Routers that are remembered; more configurations than this at once are rare.
@@ -26,7 +26,12 @@ pub(super) fn router(shared: &Arc<Shared>, config: &Config) -> Arc<Router> {
         .filter_map(|(id, provider)| build(shared, config, id, provider.kind))
         .collect();
     let limits = Arc::new(services.store.ledger());
-    let router = Arc::new(Router::new(settings(config), providers, limits, Arc::clone(&services.clock)));
+    let router = Arc::new(Router::new(
+        settings(config),
+        providers,
+        limits,
+        Arc::clone(&services.clock),
+    ));
     let mut routers = locked(&shared.routers);
     if routers.len() >= ROUTERS_MAX {
         routers.clear();
@@ -35,7 +40,12 @@ pub(super) fn router(shared: &Arc<Shared>, config: &Config) -> Arc<Router> {
     router
 }
 
-fn build(shared: &Arc<Shared>, config: &Config, id: &str, kind: Kind) -> Option<(ProviderSettings, Arc<dyn Provider>)> {
+fn build(
+    shared: &Arc<Shared>,
+    config: &Config,
+    id: &str,
+    kind: Kind,
+) -> Option<(ProviderSettings, Arc<dyn Provider>)> {
     let provider = config.providers.get(id)?;
     if provider.readiness != Readiness::Ready {
         return None;
@@ -49,30 +59,50 @@ fn build(shared: &Arc<Shared>, config: &Config, id: &str, kind: Kind) -> Option<
     };
     let mut settings = ProviderSettings::new(id, wire);
     settings.base_url.clone_from(&provider.base_url);
-    settings.api_key = provider.api_key_env.as_ref().and_then(|name| shared.services.environment.api_key(name));
+    settings.api_key = provider
+        .api_key_env
+        .as_ref()
+        .and_then(|name| shared.services.environment.api_key(name));
     settings.api_key_env.clone_from(&provider.api_key_env);
     settings.headers.clone_from(&provider.headers);
-    settings.models = provider.models.iter().map(|(name, model)| (name.clone(), model_settings(model))).collect();
+    settings.models = provider
+        .models
+        .iter()
+        .map(|(name, model)| (name.clone(), model_settings(model)))
+        .collect();
     let http = shared.http.as_ref()?;
     let built = crate::provider::build(&settings, http);
-    let built = built.inspect_err(|error| tracing::warn!(provider = id, %error, "a provider cannot be used")).ok()?;
+    let built = built
+        .inspect_err(|error| tracing::warn!(provider = id, %error, "a provider cannot be used"))
+        .ok()?;
     Some((settings, built))
 }
 
 fn model_settings(model: &crate::config::Model) -> ModelSettings {
-    let price = model.price.map(|price| Price {
-        input: price.input,
-        output: price.output,
-        cache_read: price.cache_read,
-        cache_write: price.cache_write,
-    });
-    let max_output = model.max_output.map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX));
-    ModelSettings { price, context_window: model.context_window, max_output, ..ModelSettings::default() }
+    let max_output = model
+        .max_output
+        .map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX));
+    ModelSettings {
+        price: model.price,
+        context_window: model.context_window,
+        max_output,
+    }
 }
 
 fn settings(config: &Config) -> RouterSettings {
-    let smallest = |wanted: &dyn Fn(&CapScope) -> bool| config.caps.iter().filter(|cap| wanted(&cap.scope)).map(|cap| cap.limit).min();
-    let routes = config.agents.keys().map(|agent| (agent.clone(), candidates(config, agent))).collect();
+    let smallest = |wanted: &dyn Fn(&CapScope) -> bool| {
+        config
+            .caps
+            .iter()
+            .filter(|cap| wanted(&cap.scope))
+            .map(|cap| cap.limit)
+            .min()
+    };
+    let routes = config
+        .agents
+        .keys()
+        .map(|agent| (agent.clone(), candidates(config, agent)))
+        .collect();
     let limits = config.providers.keys().map(|id| {
         let rates = config.limits.per_provider.get(id).copied().unwrap_or_default();
         let daily_budget: Option<Money> =
@@ -105,6 +135,10 @@ fn candidates(config: &Config, agent: &crate::id::AgentId) -> Vec<Candidate> {
     let routes = config.route(agent).into_iter();
     routes
         .filter(|route| route.model != crate::config::roster::CLAUDE_CODE_MODEL)
-        .map(|route| Candidate { provider: route.provider, model: route.model, reason: route.reason })
+        .map(|route| Candidate {
+            provider: route.provider,
+            model: route.model,
+            reason: route.reason,
+        })
         .collect()
 }

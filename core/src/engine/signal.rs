@@ -11,8 +11,10 @@ use crate::pipeline::{Answer, Answerer, GateKind, HunkOutcome};
 
 /// How long the caller waits for the owner to take a control in.
 const OUTCOME_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often the outcome is looked for when the owner is another process.
-const OUTCOME_POLL: Duration = Duration::from_millis(25);
+/// First wait for the outcome; doubles up to [`OUTCOME_POLL_MAX`].
+const OUTCOME_POLL: Duration = Duration::from_millis(2);
+/// Longest wait before the outcome is looked for again.
+const OUTCOME_POLL_MAX: Duration = Duration::from_millis(50);
 
 /// What a person wants of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,14 +91,20 @@ impl Engine {
     pub async fn signal_with(&self, run: &PipelineId, signal: Signal, orphan: Orphan) -> Result<()> {
         let shared = &self.shared;
         self.row(run).await?;
-        let payload = serde_json::to_string(&signal).map_err(|error| Error::internal(format!("a control cannot be written: {error}")))?;
+        let payload = serde_json::to_string(&signal)
+            .map_err(|error| Error::internal(format!("a control cannot be written: {error}")))?;
         let dedup = random_hex(12)?;
-        let id = shared.services.store.send_signal(run, &dedup, payload, shared.services.clock.now()).await?;
+        let id = shared
+            .services
+            .store
+            .send_signal(run, &dedup, payload, shared.services.clock.now())
+            .await?;
         if orphan == Orphan::Leave && !self.is_driven(run).await? {
             return Ok(());
         }
         actor::ensure(shared, run).await?;
         let deadline = tokio::time::Instant::now() + OUTCOME_TIMEOUT;
+        let mut wait = OUTCOME_POLL;
         loop {
             if let Some(handle) = locked(&shared.actors).get(run) {
                 handle.wake();
@@ -109,16 +117,22 @@ impl Engine {
                 };
             }
             if tokio::time::Instant::now() >= deadline {
-                return Err(Error::state("ownerSilent", format!("the process that drives `{run}` does not answer"))
-                    .hint("the request is stored and will be taken in; look again with `clode.pipeline.get`"));
+                return Err(Error::state(
+                    "ownerSilent",
+                    format!("the process that drives `{run}` does not answer"),
+                )
+                .hint("the request is stored and will be taken in; look again with `clode.pipeline.get`"));
             }
-            tokio::time::sleep(OUTCOME_POLL).await;
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(OUTCOME_POLL_MAX);
         }
     }
 
     /// Whether a living process drives this run.
     pub async fn is_driven(&self, run: &PipelineId) -> Result<bool> {
         let row = self.row(run).await?;
-        Ok(row.owner.is_some_and(|owner| self.shared.services.store.is_alive(&owner)))
+        Ok(row
+            .owner
+            .is_some_and(|owner| self.shared.services.store.is_alive(&owner)))
     }
 }

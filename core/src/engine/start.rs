@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::{Engine, actor, pipelines};
-use crate::config::Config;
+use crate::config::{Config, Layer};
 use crate::error::{Error, Kind, Result};
 use crate::id::{AgentId, BlobId, PipelineId, TaskId, random_hex};
-use crate::pipeline::{GatePolicy, Machine, RunSpec, StepRole, StepSpec};
+use crate::pipeline::{GatePolicy, Machine, RunSpec, StepSpec};
 use crate::store::{Created, NewRun, RunFilter, RunRow, blob_id};
 use crate::task::{ApplyMode, RunOptions, Task};
 use crate::workspace::{Buffer, Repository};
@@ -52,17 +52,30 @@ impl Engine {
     /// Makes a run durable and begins to drive it.
     pub async fn start(&self, request: StartRequest) -> Result<Started> {
         self.shared.services.store.writable()?;
-        let loaded = self.configuration(&request.repository).await?;
+        let loaded = self.services().configurations.fresh(&request.repository).await?;
         let config = loaded.loaded.config.clone();
         let mut request = request;
-        tidy(&mut request, &config)?;
+        let declared_by = loaded
+            .loaded
+            .origins
+            .get("limits.perExecutionUSD")
+            .unwrap_or(&Layer::Default);
+        tidy(&mut request, &config, declared_by)?;
         let steps = match &request.single {
             Some((agent, _)) => pipelines::single(agent)?,
-            None => pipelines::steps(&config, &request.options.pipeline, request.options.agents.as_deref())?,
+            None => pipelines::steps(
+                &config,
+                &request.options.pipeline,
+                request.options.agents.as_deref(),
+            )?,
         };
         let identity = identity(&request)?;
         if let Some(earlier) = self.earlier(&request, &identity).await? {
-            return Ok(Started { pipeline: earlier.id, status: earlier.status, reused: true });
+            return Ok(Started {
+                pipeline: earlier.id,
+                status: earlier.status,
+                reused: true,
+            });
         }
         let (machine, blobs) = freeze(&request, &config, steps)?;
         let state = encode(&machine)?;
@@ -85,12 +98,20 @@ impl Engine {
         };
         let (id, status) = (new.id.clone(), new.status.clone());
         match self.shared.services.store.create_run(new).await? {
-            Created::Existing(row) => Ok(Started { pipeline: row.id, status: row.status, reused: true }),
+            Created::Existing(row) => Ok(Started {
+                pipeline: row.id,
+                status: row.status,
+                reused: true,
+            }),
             Created::New { .. } => {
                 tracing::info!(run = %id, demo = machine.spec.demo, "started");
                 let row = self.row(&id).await?;
                 actor::start(&self.shared, row, Arc::clone(&request.repository), None).await?;
-                Ok(Started { pipeline: id, status, reused: false })
+                Ok(Started {
+                    pipeline: id,
+                    status,
+                    reused: false,
+                })
             }
         }
     }
@@ -107,10 +128,18 @@ impl Engine {
         };
         let rows = self.shared.services.store.runs(filter).await?;
         let counts = |row: &&RunRow| !row.finished || row.status == "completed";
-        let Some(row) = rows.into_iter().find(|row| counts(&row)) else { return Ok(None) };
+        let Some(row) = rows.into_iter().find(|row| counts(&row)) else {
+            return Ok(None);
+        };
         if row.identity_hash != identity {
-            return Err(Error::state("taskIdInUse", format!("task id `{}` belongs to `{}`, which has another content", row.task_id, row.id))
-                .hint("use another id, or `force` to start anew"));
+            return Err(Error::state(
+                "taskIdInUse",
+                format!(
+                    "task id `{}` belongs to `{}`, which has another content",
+                    row.task_id, row.id
+                ),
+            )
+            .hint("use another id, or `force` to start anew"));
         }
         if !row.finished {
             return Ok(Some(row));
@@ -118,28 +147,40 @@ impl Engine {
         if row.reuse.is_empty() {
             return Ok(None);
         }
-        let snapshot = self.shared.services.workspaces.snapshot(&request.repository, &request.buffers).await?;
+        let snapshot = self
+            .shared
+            .services
+            .workspaces
+            .snapshot(&request.repository, &request.buffers)
+            .await?;
         Ok((snapshot.tree.as_str() == row.reuse).then_some(row))
     }
 }
 
 /// Fills in what the configuration decides and refuses what cannot be meant.
-fn tidy(request: &mut StartRequest, config: &Config) -> Result<()> {
-    let title: String = request.task.title.split_whitespace().collect::<Vec<_>>().join(" ");
+fn tidy(request: &mut StartRequest, config: &Config, declared_by: &Layer) -> Result<()> {
+    let title: String = request
+        .task
+        .title
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
     if title.is_empty() {
-        return Err(Error::usage("invalidParams", "task.title: must not be empty").hint("say in one line what is to be done"));
+        return Err(Error::usage("invalidParams", "task.title: must not be empty")
+            .hint("say in one line what is to be done"));
     }
     request.task.title = shorten(&title, crate::task::TITLE_CHARS_MAX);
     if request.task.id.as_str().is_empty() {
         request.task.id = TaskId::new(random_hex(4)?);
         request.task.explicit_id = false;
     }
-    if request.options.max_cost.is_none() {
-        request.options.max_cost = config.limits.per_execution;
-    } else if let (Some(asked), Some(limit)) = (request.options.max_cost, config.limits.per_execution) {
-        request.options.max_cost = Some(asked.min(limit));
-    }
-    if request.single.is_some() || request.options.pipeline == "plan" {
+    let ceiling = config.limits.per_execution;
+    request.options.max_cost = match (request.options.max_cost, ceiling) {
+        (Some(asked), Some(limit)) if *declared_by != Layer::Default => Some(asked.min(limit)),
+        (Some(asked), _) => Some(asked),
+        (None, limit) => limit,
+    };
+    if request.single.is_some() {
         request.options.apply = ApplyMode::None;
     }
     if request.task.tests.is_empty() {
@@ -152,28 +193,48 @@ fn shorten(text: &str, chars_max: usize) -> String {
     if text.chars().count() <= chars_max {
         return text.to_owned();
     }
-    text.chars().take(chars_max.saturating_sub(1)).chain(['…']).collect()
+    text.chars()
+        .take(chars_max.saturating_sub(1))
+        .chain(['…'])
+        .collect()
 }
 
 fn identity(request: &StartRequest) -> Result<String> {
-    let text = encode(&(&request.task, &request.options, &request.single.as_ref().map(|(agent, request)| (agent, request))))?;
+    let text = encode(&(
+        &request.task,
+        &request.options,
+        &request.single.as_ref().map(|(agent, request)| (agent, request)),
+    ))?;
     Ok(blake3::hash(text.as_bytes()).to_hex().to_string())
 }
 
 fn freeze(request: &StartRequest, config: &Config, steps: Vec<StepSpec>) -> Result<(Machine, Vec<Vec<u8>>)> {
     let mut blobs = Vec::new();
     let config_blob = keep(&mut blobs, encode(config)?);
-    let buffers = if request.buffers.is_empty() { None } else { Some(keep(&mut blobs, encode(&request.buffers)?)) };
+    let buffers = if request.buffers.is_empty() {
+        None
+    } else {
+        Some(keep(&mut blobs, encode(&request.buffers)?))
+    };
     let single = match &request.single {
         Some((_, body)) => Some(keep(&mut blobs, encode(body)?)),
         None => None,
     };
-    let policy = |asks: bool| if asks && !request.options.skip_approvals && request.single.is_none() { GatePolicy::Ask } else { GatePolicy::Skip };
-    let plans_only = !steps.iter().any(|step| step.role == StepRole::Change);
+    let policy = |asks: bool| {
+        if asks && !request.options.skip_approvals && request.single.is_none() {
+            GatePolicy::Ask
+        } else {
+            GatePolicy::Skip
+        }
+    };
     let spec = RunSpec {
-        pipeline: PipelineId::new(format!("pipeline-{}-{}", name_part(request.task.id.as_str()), random_hex(4)?)),
+        pipeline: PipelineId::new(format!(
+            "pipeline-{}-{}",
+            name_part(request.task.id.as_str()),
+            random_hex(4)?
+        )),
         task: request.task.clone(),
-        options: RunOptions { apply: if plans_only { ApplyMode::None } else { request.options.apply }, ..request.options.clone() },
+        options: request.options.clone(),
         steps,
         plan_gate: policy(config.approvals.plan),
         patch_gate: policy(config.approvals.patch),
@@ -196,11 +257,27 @@ fn keep(blobs: &mut Vec<Vec<u8>>, text: String) -> BlobId {
 }
 
 fn encode(value: &impl serde::Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| Error::new(Kind::Internal, "internal", format!("a run cannot be written: {error}")))
+    serde_json::to_string(value).map_err(|error| {
+        Error::new(
+            Kind::Internal,
+            "internal",
+            format!("a run cannot be written: {error}"),
+        )
+    })
 }
 
 /// A task's id as a part of a run's name: letters, digits and a few marks, and not too long.
 fn name_part(id: &str) -> String {
-    let part: String = id.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' }).take(TASK_ID_CHARS_MAX).collect();
+    let part: String = id
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') {
+                c
+            } else {
+                '-'
+            }
+        })
+        .take(TASK_ID_CHARS_MAX)
+        .collect();
     if part.is_empty() { "task".to_owned() } else { part }
 }

@@ -57,7 +57,11 @@ pub struct ErrorView {
 
 impl From<&Error> for ErrorView {
     fn from(error: &Error) -> Self {
-        Self { code: error.code.to_string(), message: error.message.clone(), hint: error.first_hint().map(str::to_owned) }
+        Self {
+            code: error.code.to_string(),
+            message: error.message.clone(),
+            hint: error.first_hint().map(str::to_owned),
+        }
     }
 }
 
@@ -81,6 +85,8 @@ pub struct PipelineSummary {
     pub progress: u8,
     /// What it used.
     pub metrics: MetricsView,
+    /// Limit of this run (USD), if it has one.
+    pub max_cost: Option<f64>,
     /// The oldest open gate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending_approval: Option<serde_json::Value>,
@@ -169,8 +175,13 @@ pub fn file_uri(path: &std::path::Path) -> String {
 impl RunRow {
     /// The machine behind the row.
     pub fn machine(&self) -> Result<Machine> {
-        serde_json::from_str(&self.state)
-            .map_err(|error| Error::new(crate::Kind::Io, "storeCorrupt", format!("the state of `{}` cannot be read: {error}", self.id)))
+        serde_json::from_str(&self.state).map_err(|error| {
+            Error::new(
+                crate::Kind::Io,
+                "storeCorrupt",
+                format!("the state of `{}` cannot be read: {error}", self.id),
+            )
+        })
     }
 
     /// The version of the machine behind the row, read without knowing its form.
@@ -181,19 +192,40 @@ impl RunRow {
         }
         serde_json::from_str::<Versioned>(&self.state)
             .map(|state| state.version)
-            .map_err(|error| Error::new(crate::Kind::Io, "storeCorrupt", format!("the state of `{}` cannot be read: {error}", self.id)))
+            .map_err(|error| {
+                Error::new(
+                    crate::Kind::Io,
+                    "storeCorrupt",
+                    format!("the state of `{}` cannot be read: {error}", self.id),
+                )
+            })
     }
 }
 
 impl Engine {
     /// The stored row of a run.
     pub async fn row(&self, run: &PipelineId) -> Result<RunRow> {
-        self.shared.services.store.run(run).await?.ok_or_else(|| actor::unknown(run))
+        self.shared
+            .services
+            .store
+            .run(run)
+            .await?
+            .ok_or_else(|| actor::unknown(run))
     }
 
     /// Runs, newest first.
-    pub async fn list(&self, repository: Option<RepositoryId>, status: Option<Status>, limit: usize) -> Result<Vec<PipelineSummary>> {
-        let filter = RunFilter { repository, limit, unfinished_only: status.is_some_and(|status| !status.is_ended()), ..RunFilter::default() };
+    pub async fn list(
+        &self,
+        repository: Option<RepositoryId>,
+        status: Option<Status>,
+        limit: usize,
+    ) -> Result<Vec<PipelineSummary>> {
+        let filter = RunFilter {
+            repository,
+            limit,
+            unfinished_only: status.is_some_and(|status| !status.is_ended()),
+            ..RunFilter::default()
+        };
         let mut summaries = Vec::new();
         for row in self.shared.services.store.runs(filter).await? {
             if status.is_none_or(|status| status.as_str() == row.status) {
@@ -205,7 +237,11 @@ impl Engine {
 
     /// Runs of a repository that have not ended, newest first.
     pub async fn unfinished(&self, repository: Option<RepositoryId>) -> Result<Vec<RunRow>> {
-        let filter = RunFilter { repository, unfinished_only: true, ..RunFilter::default() };
+        let filter = RunFilter {
+            repository,
+            unfinished_only: true,
+            ..RunFilter::default()
+        };
         self.shared.services.store.runs(filter).await
     }
 
@@ -215,9 +251,15 @@ impl Engine {
         self.summary_of(&row).await
     }
 
-    async fn summary_of(&self, row: &RunRow) -> Result<PipelineSummary> {
+    /// A stored run in short.
+    pub async fn summary_of(&self, row: &RunRow) -> Result<PipelineSummary> {
         let totals = self.shared.services.store.ledger().run_totals(&row.id).await?;
-        Ok(summary(row, &row.machine()?, &totals, self.shared.services.clock.now()))
+        Ok(summary(
+            row,
+            &row.machine()?,
+            &totals,
+            self.shared.services.clock.now(),
+        ))
     }
 
     /// One run with everything.
@@ -229,7 +271,11 @@ impl Engine {
         let outputs = || machine.steps.iter().filter_map(|step| step.output.as_ref());
         Ok(PipelineDetail {
             summary: self.summary_of(&row).await?,
-            steps: machine.steps.iter().map(|step| step_view(step, &by_step)).collect(),
+            steps: machine
+                .steps
+                .iter()
+                .map(|step| step_view(step, &by_step))
+                .collect(),
             plan: self.text(machine.plan.as_ref()).await?,
             patch,
             base: machine.base.as_ref().map(ToString::to_string),
@@ -244,13 +290,17 @@ impl Engine {
     pub async fn patch(&self, machine: &Machine) -> Result<Option<Patch>> {
         let Some(id) = &machine.patch else { return Ok(None) };
         let stored = self.shared.services.store.blob(id).await?;
-        serde_json::from_slice(&stored).map(Some).map_err(|error| Error::internal(format!("a stored patch cannot be read: {error}")))
+        serde_json::from_slice(&stored)
+            .map(Some)
+            .map_err(|error| Error::internal(format!("a stored patch cannot be read: {error}")))
     }
 
     /// Stored text, if there is any.
     pub async fn text(&self, id: Option<&BlobId>) -> Result<Option<String>> {
         let Some(id) = id else { return Ok(None) };
-        Ok(Some(String::from_utf8_lossy(&self.shared.services.store.blob(id).await?).into_owned()))
+        Ok(Some(
+            String::from_utf8_lossy(&self.shared.services.store.blob(id).await?).into_owned(),
+        ))
     }
 }
 
@@ -264,10 +314,16 @@ fn summary(row: &RunRow, machine: &Machine, totals: &Totals, now: Timestamp) -> 
     });
     PipelineSummary {
         pipeline_id: row.id.clone(),
-        task: TaskView { id: machine.spec.task.id.to_string(), title: machine.spec.shown_title() },
+        task: TaskView {
+            id: machine.spec.task.id.to_string(),
+            title: machine.spec.shown_title(),
+        },
         status: machine.status(),
         status_reason: machine.status_reason.clone(),
-        step: machine.current_step().filter(|_| machine.ending.is_none()).map(|step| step.spec.id.to_string()),
+        step: machine
+            .current_step()
+            .filter(|_| machine.ending.is_none())
+            .map(|step| step.spec.id.to_string()),
         progress: machine.progress(),
         metrics: MetricsView {
             total_cost: totals.cost.usd(),
@@ -280,6 +336,7 @@ fn summary(row: &RunRow, machine: &Machine, totals: &Totals, now: Timestamp) -> 
             llm_calls: totals.calls,
             duration_ms: until.since_ms(row.created_at),
         },
+        max_cost: machine.limit().map(crate::money::Money::usd),
         pending_approval: gates.first().cloned(),
         pending_approvals: gates,
         error: machine.error.as_ref().map(ErrorView::from),
@@ -293,7 +350,11 @@ fn summary(row: &RunRow, machine: &Machine, totals: &Totals, now: Timestamp) -> 
 }
 
 fn step_view(step: &StepRecord, totals: &[StepTotals]) -> StepView {
-    let cost = totals.iter().filter(|row| row.step == step.spec.id).map(|row| row.totals.cost).sum::<crate::money::Money>();
+    let cost = totals
+        .iter()
+        .filter(|row| row.step == step.spec.id)
+        .map(|row| row.totals.cost)
+        .sum::<crate::money::Money>();
     let paid = totals.iter().rev().find(|row| row.step == step.spec.id);
     let output = step.output.as_ref();
     StepView {
@@ -301,8 +362,12 @@ fn step_view(step: &StepRecord, totals: &[StepTotals]) -> StepView {
         agent: step.spec.agent.to_string(),
         status: step.status,
         attempts: step.attempts,
-        provider: output.and_then(|output| output.provider.clone()).or_else(|| paid.map(|row| row.provider.clone())),
-        model: output.and_then(|output| output.model.clone()).or_else(|| paid.map(|row| row.model.clone())),
+        provider: output
+            .and_then(|output| output.provider.clone())
+            .or_else(|| paid.map(|row| row.provider.clone())),
+        model: output
+            .and_then(|output| output.model.clone())
+            .or_else(|| paid.map(|row| row.model.clone())),
         cost: cost.usd(),
         started_at: step.started_at.map(Timestamp::rfc3339),
         ended_at: step.ended_at.map(Timestamp::rfc3339),

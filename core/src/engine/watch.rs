@@ -51,7 +51,12 @@ impl Seen {
         for handle in locked(&shared.actors).values() {
             handle.wake();
         }
-        let rows = store.runs(RunFilter { limit: RUNS_MAX, ..RunFilter::default() }).await?;
+        let rows = store
+            .runs(RunFilter {
+                limit: RUNS_MAX,
+                ..RunFilter::default()
+            })
+            .await?;
         for row in rows {
             let ours = locked(&shared.actors).contains_key(&row.id);
             let known = self.updated.get(&row.id).copied();
@@ -67,7 +72,11 @@ impl Seen {
             }
             for event in events {
                 if let Ok(body) = serde_json::from_str(&event.body) {
-                    let _ = shared.notices.send(Notice::Event { run: row.id.clone(), seq: event.seq, event: body });
+                    let _ = shared.notices.send(Notice::Event {
+                        run: row.id.clone(),
+                        seq: event.seq,
+                        event: body,
+                    });
                 }
             }
             let _ = shared.notices.send(Notice::Changed(row.id));

@@ -32,7 +32,10 @@ impl Machine {
     pub(super) fn cancel(&mut self, at: Timestamp, by: &Answerer, effects: &mut Vec<Effect>) -> Result<()> {
         match self.ending {
             Some(Ending::Cancelled) => Ok(()),
-            Some(_) => Err(self.not_now("an ended pipeline cannot be cancelled", "nothing needs to be done")),
+            Some(_) => Err(self.not_now(
+                "an ended pipeline cannot be cancelled",
+                "nothing needs to be done",
+            )),
             None => {
                 self.end_cancelled(at, by, effects);
                 Ok(())
@@ -46,33 +49,61 @@ impl Machine {
     }
 
     /// Begins again what failed or was not done, or all from one step on.
-    pub(super) fn retry(&mut self, from: Option<StepId>, steps: Option<Vec<StepSpec>>, effects: &mut Vec<Effect>) -> Result<()> {
+    pub(super) fn retry(
+        &mut self,
+        from: Option<&StepId>,
+        steps: Option<Vec<StepSpec>>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<()> {
         if self.ending.is_none() && !self.paused {
-            return Err(self.not_now("only an ended or paused pipeline can be retried", "cancel it first, or wait for it"));
+            return Err(self.not_now(
+                "only an ended or paused pipeline can be retried",
+                "cancel it first, or wait for it",
+            ));
         }
         if self.ending == Some(Ending::Completed) && from.is_none() && steps.is_none() {
-            return Err(self.not_now("a completed pipeline is retried from a step or with another pipeline", "name `fromStep` or `pipeline`"));
+            return Err(self.not_now(
+                "a completed pipeline is retried from a step or with another pipeline",
+                "name `fromStep` or `pipeline`",
+            ));
         }
-        if let Some(unknown) = from.as_ref().filter(|id| self.step(id).is_none()) {
+        if let Some(unknown) = from.filter(|id| self.step(id).is_none()) {
             let known: Vec<&str> = self.steps.iter().map(|step| step.spec.id.as_str()).collect();
-            return Err(Error::usage("unknownStep", format!("there is no step `{unknown}`; there are: {}", known.join(", "))));
+            return Err(Error::usage(
+                "unknownStep",
+                format!("there is no step `{unknown}`; there are: {}", known.join(", ")),
+            ));
         }
         if let Some(steps) = steps {
             self.go_on_with(steps);
         }
-        let again = match &from {
+        let again = match from {
             Some(id) => self.downstream(id),
-            None => self.steps.iter().filter(|step| !step.is_settled()).map(|step| step.spec.id.clone()).collect(),
+            None => self
+                .steps
+                .iter()
+                .filter(|step| !step.is_settled())
+                .map(|step| step.spec.id.clone())
+                .collect(),
         };
         for id in &again {
-            if self.step(id).is_some_and(|step| step.status == StepStatus::Running) {
+            if self
+                .step(id)
+                .is_some_and(|step| step.status == StepStatus::Running)
+            {
                 effects.push(Effect::AbortStep { step: id.clone() });
             }
             if let Some(step) = self.step_mut(id) {
                 step.reset();
             }
         }
-        let works_anew = self.steps.iter().any(|step| !step.is_settled() && matches!(step.spec.role, StepRole::Change | StepRole::Verify | StepRole::Plan));
+        let works_anew = self.steps.iter().any(|step| {
+            !step.is_settled()
+                && matches!(
+                    step.spec.role,
+                    StepRole::Change | StepRole::Verify | StepRole::Plan
+                )
+        });
         if works_anew {
             self.forget_patch(&again);
         }
@@ -86,9 +117,16 @@ impl Machine {
 
     fn forget_patch(&mut self, again: &[StepId]) {
         self.patch_stage = PatchStage::None;
-        self.gates.retain(|gate| !(gate.is_open() && gate.kind == GateKind::Patch));
-        let changes_anew = self.steps.iter().any(|step| step.spec.role == StepRole::Change && again.contains(&step.spec.id));
-        let plans_anew = self.steps.iter().any(|step| step.spec.role == StepRole::Plan && again.contains(&step.spec.id));
+        self.gates
+            .retain(|gate| !(gate.is_open() && gate.kind == GateKind::Patch));
+        let changes_anew = self
+            .steps
+            .iter()
+            .any(|step| step.spec.role == StepRole::Change && again.contains(&step.spec.id));
+        let plans_anew = self
+            .steps
+            .iter()
+            .any(|step| step.spec.role == StepRole::Plan && again.contains(&step.spec.id));
         if changes_anew {
             self.round += 1;
         }
@@ -104,8 +142,16 @@ impl Machine {
         self.steps = specs
             .iter()
             .map(|spec| {
-                let same = old.iter().find(|step| step.spec.id == spec.id && step.spec.agent == spec.agent);
-                same.map_or_else(|| StepRecord::new(spec.clone()), |step| StepRecord { spec: spec.clone(), ..step.clone() })
+                let same = old
+                    .iter()
+                    .find(|step| step.spec.id == spec.id && step.spec.agent == spec.agent);
+                same.map_or_else(
+                    || StepRecord::new(spec.clone()),
+                    |step| StepRecord {
+                        spec: spec.clone(),
+                        ..step.clone()
+                    },
+                )
             })
             .collect();
         self.spec.steps = specs;

@@ -298,7 +298,11 @@ impl Gate {
             ("entries", self.entries.as_ref().map(|entries| serde_json::json!(entries))),
         ];
         if let Some(object) = wire.as_object_mut() {
-            object.extend(optional.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))));
+            object.extend(
+                optional
+                    .into_iter()
+                    .filter_map(|(key, value)| Some((key.to_owned(), value?))),
+            );
         }
         wire
     }

@@ -27,8 +27,14 @@ pub enum GateKind {
 
 impl GateKind {
     /// Every kind, as announced in the handshake.
-    pub const ALL: [Self; 6] =
-        [Self::Plan, Self::Patch, Self::Budget, Self::Permission, Self::Question, Self::Knowledge];
+    pub const ALL: [Self; 6] = [
+        Self::Plan,
+        Self::Patch,
+        Self::Budget,
+        Self::Permission,
+        Self::Question,
+        Self::Knowledge,
+    ];
 
     /// As on the wire.
     pub const fn as_str(self) -> &'static str {
@@ -209,7 +215,9 @@ impl Gate {
     /// Whether the answer that was given here also answers this: because it was given for the whole
     /// task, or because the step died before it got it.
     pub fn answers_again(&self, step: &StepId, request: &GateRequest) -> bool {
-        let Some(resolution) = &self.resolution else { return false };
+        let Some(resolution) = &self.resolution else {
+            return false;
+        };
         let for_the_task = resolution.answer.approved && resolution.answer.choice.as_deref() == Some("task");
         let same_step = self.step.as_ref() == Some(step);
         let same = self.asked.as_ref() == Some(request);
@@ -251,5 +259,9 @@ fn approval_id(kind: GateKind, run: &PipelineId, round: u32, content: &str) -> A
         hasher.update(&[0]);
     }
     let hash = hasher.finalize().to_hex();
-    ApprovalId::new(format!("{}-{round}-{}", kind.as_str(), hash.get(..12).unwrap_or_default()))
+    ApprovalId::new(format!(
+        "{}-{round}-{}",
+        kind.as_str(),
+        hash.get(..12).unwrap_or_default()
+    ))
 }

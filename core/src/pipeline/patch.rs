@@ -51,7 +51,10 @@ pub struct HunkRecord {
 impl HunkRecord {
     /// Whether nobody needs to decide about it any more.
     pub const fn is_decided(&self) -> bool {
-        matches!(self.state, HunkState::Applied | HunkState::Rejected | HunkState::Superseded | HunkState::Reverted)
+        matches!(
+            self.state,
+            HunkState::Applied | HunkState::Rejected | HunkState::Superseded | HunkState::Reverted
+        )
     }
 }
 
@@ -100,18 +103,23 @@ pub enum PatchStage {
 }
 
 mod transitions {
+    use super::super::answer::{non_blank, resolved};
     use super::super::event::{Effect, RunEvent};
     use super::super::gate::{Answer, Answerer, GateKind, Resolution};
-    use super::super::machine::{non_blank, resolved};
     use super::super::spec::StepRole;
     use super::super::state::Machine;
     use super::{HunkOutcome, HunkRecord, HunkState, PatchStage, PreparedPatch};
     use crate::clock::Timestamp;
     use crate::error::{Error, Result};
-    
+
     impl Machine {
         /// Takes a new patch: a hunk that was there before keeps its state, one that is gone is superseded.
-        pub(in super::super) fn patch_prepared(&mut self, _at: Timestamp, prepared: PreparedPatch, effects: &mut Vec<Effect>) {
+        pub(in super::super) fn patch_prepared(
+            &mut self,
+            _at: Timestamp,
+            prepared: PreparedPatch,
+            effects: &mut Vec<Effect>,
+        ) {
             if self.patch_stage != PatchStage::Preparing {
                 return;
             }
@@ -120,20 +128,38 @@ mod transitions {
                 .hunks
                 .into_iter()
                 .map(|new| {
-                    self.hunks.iter().find(|old| old.id == new.id && old.state != HunkState::Superseded).cloned().unwrap_or(HunkRecord {
-                        state: HunkState::Pending,
-                        round,
-                        ..new
-                    })
+                    self.hunks
+                        .iter()
+                        .find(|old| old.id == new.id && old.state != HunkState::Superseded)
+                        .cloned()
+                        .unwrap_or(HunkRecord {
+                            state: HunkState::Pending,
+                            round,
+                            ..new
+                        })
                 })
                 .collect();
-            let files: std::collections::BTreeSet<&str> = hunks.iter().map(|hunk| hunk.path.as_str()).collect();
-            effects.push(Effect::Publish { event: RunEvent::PatchReady { round, hunks: hunks.len(), files: files.len() } });
+            let files: std::collections::BTreeSet<&str> =
+                hunks.iter().map(|hunk| hunk.path.as_str()).collect();
+            effects.push(Effect::Publish {
+                event: RunEvent::PatchReady {
+                    round,
+                    hunks: hunks.len(),
+                    files: files.len(),
+                },
+            });
             let gone: Vec<HunkRecord> = self
                 .hunks
                 .iter()
                 .filter(|old| !hunks.iter().any(|new| new.id == old.id))
-                .map(|old| HunkRecord { state: if old.state == HunkState::Applied { HunkState::Applied } else { HunkState::Superseded }, ..old.clone() })
+                .map(|old| HunkRecord {
+                    state: if old.state == HunkState::Applied {
+                        HunkState::Applied
+                    } else {
+                        HunkState::Superseded
+                    },
+                    ..old.clone()
+                })
                 .collect();
             hunks.extend(gone);
             self.hunks = hunks;
@@ -141,7 +167,13 @@ mod transitions {
             self.patch_stage = PatchStage::Ready;
         }
 
-        pub(in super::super) fn patch_answered(&mut self, _at: Timestamp, answer: &Answer, by: &Answerer, effects: &mut Vec<Effect>) {
+        pub(in super::super) fn patch_answered(
+            &mut self,
+            _at: Timestamp,
+            answer: &Answer,
+            by: &Answerer,
+            effects: &mut Vec<Effect>,
+        ) {
             if answer.approved {
                 self.patch_stage = PatchStage::Applying;
                 effects.push(Effect::ApplyPatch);
@@ -159,7 +191,12 @@ mod transitions {
         fn another_round(&mut self, comment: &str) {
             self.round += 1;
             self.patch_stage = PatchStage::None;
-            let Some(change) = self.step_with_role(StepRole::Change).map(|step| step.spec.id.clone()) else { return };
+            let Some(change) = self
+                .step_with_role(StepRole::Change)
+                .map(|step| step.spec.id.clone())
+            else {
+                return;
+            };
             for id in self.downstream(&change) {
                 if let Some(step) = self.step_mut(&id) {
                     step.reset();
@@ -178,17 +215,28 @@ mod transitions {
             by: &Answerer,
             effects: &mut Vec<Effect>,
         ) -> Result<()> {
-            if let Some(unknown) = outcomes.iter().find(|outcome| !self.hunks.iter().any(|hunk| hunk.id == outcome.id)) {
-                return Err(Error::usage("unknownHunk", format!("there is no hunk `{}`", unknown.id)).hint("`clode.pipeline.get` lists the hunks"));
+            if let Some(unknown) = outcomes
+                .iter()
+                .find(|outcome| !self.hunks.iter().any(|hunk| hunk.id == outcome.id))
+            {
+                return Err(
+                    Error::usage("unknownHunk", format!("there is no hunk `{}`", unknown.id))
+                        .hint("`clode.pipeline.get` lists the hunks"),
+                );
             }
             self.record(outcomes, comment);
             self.close_patch_gate_if_decided(at, by, effects);
             Ok(())
         }
 
-        pub(in super::super) fn apply_finished(&mut self, at: Timestamp, outcomes: Vec<HunkOutcome>, effects: &mut Vec<Effect>) {
+        pub(in super::super) fn apply_finished(
+            &mut self,
+            at: Timestamp,
+            outcomes: Vec<HunkOutcome>,
+            effects: &mut Vec<Effect>,
+        ) {
             self.record(outcomes, None);
-            if self.patch_stage != PatchStage::Applying {
+            if self.patch_stage != PatchStage::Applying || self.ending.is_some() {
                 return;
             }
             if self.hunks.iter().all(HunkRecord::is_decided) {
@@ -200,7 +248,11 @@ mod transitions {
 
         fn record(&mut self, outcomes: Vec<HunkOutcome>, comment: Option<&str>) {
             for outcome in outcomes {
-                if let Some(hunk) = self.hunks.iter_mut().find(|hunk| hunk.id == outcome.id && hunk.state != HunkState::Superseded) {
+                if let Some(hunk) = self
+                    .hunks
+                    .iter_mut()
+                    .find(|hunk| hunk.id == outcome.id && hunk.state != HunkState::Superseded)
+                {
                     hunk.state = outcome.state;
                     hunk.reason = outcome.reason;
                     if let Some(comment) = non_blank(comment) {
@@ -215,9 +267,20 @@ mod transitions {
                 return;
             }
             let applied = self.hunks.iter().any(|hunk| hunk.state == HunkState::Applied);
-            for gate in self.gates.iter_mut().filter(|gate| gate.kind == GateKind::Patch && gate.resolution.is_none()) {
+            for gate in self
+                .gates
+                .iter_mut()
+                .filter(|gate| gate.kind == GateKind::Patch && gate.resolution.is_none())
+            {
                 effects.push(resolved(gate, applied, by));
-                gate.resolution = Some(Resolution { answer: Answer { approved: applied, ..Answer::default() }, by: by.clone(), at });
+                gate.resolution = Some(Resolution {
+                    answer: Answer {
+                        approved: applied,
+                        ..Answer::default()
+                    },
+                    by: by.clone(),
+                    at,
+                });
             }
             self.patch_stage = PatchStage::Settled;
         }

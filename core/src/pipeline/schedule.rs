@@ -1,8 +1,8 @@
 //! What may begin now: the one place that decides it, run after every event.
 
+use super::answer::choice;
 use super::event::{Effect, RunEvent};
 use super::gate::{Gate, GateKind};
-use super::machine::choice;
 use super::patch::{HunkState, PatchStage};
 use super::spec::{GatePolicy, StepRole};
 use super::state::{Ending, Machine, SnapshotStage};
@@ -19,7 +19,9 @@ impl Machine {
         }
         if self.snapshot == SnapshotStage::Todo {
             self.snapshot = SnapshotStage::Running;
-            effects.push(Effect::TakeSnapshot { buffers: self.spec.buffers.clone() });
+            effects.push(Effect::TakeSnapshot {
+                buffers: self.spec.buffers.clone(),
+            });
         }
         if self.snapshot != SnapshotStage::Done {
             return;
@@ -31,7 +33,12 @@ impl Machine {
     }
 
     fn start_steps(&mut self, at: Timestamp, effects: &mut Vec<Effect>) {
-        let ready: Vec<StepId> = self.steps.iter().filter(|step| self.may_start(step, at)).map(|step| step.spec.id.clone()).collect();
+        let ready: Vec<StepId> = self
+            .steps
+            .iter()
+            .filter(|step| self.may_start(step, at))
+            .map(|step| step.spec.id.clone())
+            .collect();
         for id in ready {
             self.start_step(at, &id, effects);
         }
@@ -43,16 +50,28 @@ impl Machine {
             StepStatus::Backoff => step.not_before.is_none_or(|time| time <= at),
             _ => false,
         };
-        let needs_met = step.spec.needs.iter().all(|need| self.step(need).is_none_or(StepRecord::is_settled));
+        let needs_met = step
+            .spec
+            .needs
+            .iter()
+            .all(|need| self.step(need).is_none_or(StepRecord::is_settled));
         let asks = self.open_gates().any(|gate| {
-            gate.kind.holds_the_run() && (gate.step.as_ref() == Some(&step.spec.id) || gate.step.as_ref().is_some_and(|asking| step.spec.needs.contains(asking)))
+            gate.kind.holds_the_run()
+                && (gate.step.as_ref() == Some(&step.spec.id)
+                    || gate
+                        .step
+                        .as_ref()
+                        .is_some_and(|asking| step.spec.needs.contains(asking)))
         });
-        let settled = step.spec.role != StepRole::Learn || self.patch_stage == PatchStage::Settled || !self.changes_files();
+        let settled = step.spec.role != StepRole::Learn
+            || self.patch_stage == PatchStage::Settled
+            || !self.changes_files();
         due && needs_met && !asks && settled
     }
 
     fn changes_files(&self) -> bool {
-        self.step_with_role(StepRole::Change).is_some_and(|step| step.status != StepStatus::Skipped)
+        self.step_with_role(StepRole::Change)
+            .is_some_and(|step| step.status != StepStatus::Skipped)
     }
 
     fn start_step(&mut self, at: Timestamp, id: &StepId, effects: &mut Vec<Effect>) {
@@ -64,7 +83,12 @@ impl Machine {
             return;
         }
         let (round, files) = (self.round, self.result.clone().unwrap_or_else(|| base.clone()));
-        let (brief, plan, findings, request) = (self.brief.clone(), self.plan.clone(), self.findings.clone(), self.spec.request.clone());
+        let (brief, plan, findings, request) = (
+            self.brief.clone(),
+            self.plan.clone(),
+            self.findings.clone(),
+            self.spec.request.clone(),
+        );
         let Some(step) = self.step_mut(id) else { return };
         step.attempts += 1;
         step.status = StepStatus::Running;
@@ -86,21 +110,36 @@ impl Machine {
         };
         let deadline = at.plus_ms(step.spec.time_limit_ms);
         effects.push(Effect::Publish {
-            event: RunEvent::StepStarted { step_id: id.clone(), agent: order.agent.clone(), attempt: order.attempt },
+            event: RunEvent::StepStarted {
+                step_id: id.clone(),
+                agent: order.agent.clone(),
+                attempt: order.attempt,
+            },
         });
-        effects.push(Effect::RunStep { order: Box::new(order) });
+        effects.push(Effect::RunStep {
+            order: Box::new(order),
+        });
         effects.push(Effect::SetTimer { at: deadline });
     }
 
     /// Lessons come from work that was taken over, or that nobody was asked to take over.
     fn nothing_to_learn(&self, id: &StepId) -> bool {
-        let learns = self.step(id).is_some_and(|step| step.spec.role == StepRole::Learn);
-        let taken = self.hunks.iter().any(|hunk| matches!(hunk.state, HunkState::Applied | HunkState::Unconfirmed));
+        let learns = self
+            .step(id)
+            .is_some_and(|step| step.spec.role == StepRole::Learn);
+        let taken = self
+            .hunks
+            .iter()
+            .any(|hunk| matches!(hunk.state, HunkState::Applied | HunkState::Unconfirmed));
         learns && !self.hunks.is_empty() && self.spec.options.apply != ApplyMode::None && !taken
     }
 
     fn advance_patch(&mut self, at: Timestamp, effects: &mut Vec<Effect>) {
-        let worked = self.steps.iter().filter(|step| matches!(step.spec.role, StepRole::Change | StepRole::Verify)).all(StepRecord::is_settled);
+        let worked = self
+            .steps
+            .iter()
+            .filter(|step| matches!(step.spec.role, StepRole::Change | StepRole::Verify))
+            .all(StepRecord::is_settled);
         if !worked {
             return;
         }
@@ -140,10 +179,15 @@ impl Machine {
         let pending: Vec<_> = self.hunks.iter().filter(|hunk| !hunk.is_decided()).collect();
         let mut files: Vec<&str> = pending.iter().map(|hunk| hunk.path.as_str()).collect();
         files.dedup();
-        let content: String = pending.iter().map(|hunk| hunk.id.as_str()).collect::<Vec<_>>().join(",");
+        let content: String = pending
+            .iter()
+            .map(|hunk| hunk.id.as_str())
+            .collect::<Vec<_>>()
+            .join(",");
         let mut gate = Gate::open(GateKind::Patch, &self.spec.pipeline, self.round, &content, at);
         gate.title = format!("Review the patch: {}", self.spec.shown_title());
-        gate.summary = format!("{} hunks in {}", pending.len(), files.join(", "));
+        let noun = if pending.len() == 1 { "hunk" } else { "hunks" };
+        gate.summary = format!("{} {noun} in {}", pending.len(), files.join(", "));
         gate.document = Some(self.document_uri("patch.diff"));
         gate.choices = vec![choice("reject", "Reject all"), choice("approve", "Accept all")];
         self.open(gate, effects);
@@ -165,17 +209,25 @@ impl Machine {
         }
         for step in &mut self.steps {
             if step.status == StepStatus::Running {
-                effects.push(Effect::AbortStep { step: step.spec.id.clone() });
+                effects.push(Effect::AbortStep {
+                    step: step.spec.id.clone(),
+                });
             }
             if matches!(step.status, StepStatus::Running | StepStatus::Backoff) {
                 step.status = StepStatus::Cancelled;
             }
         }
-        self.gates.retain(|gate| !gate.is_open() || gate.kind == GateKind::Knowledge);
+        self.gates
+            .retain(|gate| !gate.is_open() || gate.kind == GateKind::Knowledge);
         self.paused = false;
         self.ending = Some(ending);
         self.error.clone_from(&error);
-        effects.push(Effect::Publish { event: RunEvent::Finished { status: self.status(), error } });
+        effects.push(Effect::Publish {
+            event: RunEvent::Finished {
+                status: self.status(),
+                error,
+            },
+        });
         effects.push(Effect::Ended);
     }
 }

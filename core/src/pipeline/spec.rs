@@ -84,6 +84,10 @@ pub struct RunSpec {
 impl RunSpec {
     /// The title as shown: runs of the demo provider say so.
     pub fn shown_title(&self) -> String {
-        if self.demo { format!("[demo] {}", self.task.title) } else { self.task.title.clone() }
+        if self.demo {
+            format!("[demo] {}", self.task.title)
+        } else {
+            self.task.title.clone()
+        }
     }
 }

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::MACHINE_VERSION;
 use super::gate::Gate;
 use super::patch::{HunkRecord, PatchStage};
 use super::spec::{RunSpec, StepRole};
 use super::step::{StepRecord, StepStatus};
-use super::MACHINE_VERSION;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::{BlobId, CommitId, StepId, TreeId};
@@ -180,8 +180,13 @@ impl Machine {
 
     /// Whether anything is under way that does not itself wait for a person.
     fn works(&self) -> bool {
-        let asking = |id: &StepId| self.open_gates().any(|gate| gate.step.as_ref() == Some(id) && gate.kind.holds_the_run());
-        self.steps.iter().any(|step| step.status == StepStatus::Running && !asking(&step.spec.id))
+        let asking = |id: &StepId| {
+            self.open_gates()
+                .any(|gate| gate.step.as_ref() == Some(id) && gate.kind.holds_the_run())
+        };
+        self.steps
+            .iter()
+            .any(|step| step.status == StepStatus::Running && !asking(&step.spec.id))
     }
 
     /// Gates without an answer, oldest first.
@@ -189,10 +194,23 @@ impl Machine {
         self.gates.iter().filter(|gate| gate.is_open())
     }
 
-    /// The step that is shown as current: the one under way, else the next one.
+    /// The step that is shown as current: the one under way, else the one whose result waits for a person,
+    /// else the next one.
     pub fn current_step(&self) -> Option<&StepRecord> {
         let find = |wanted: &[StepStatus]| self.steps.iter().find(|step| wanted.contains(&step.status));
-        find(&[StepStatus::Running, StepStatus::Backoff]).or_else(|| find(&[StepStatus::Pending, StepStatus::Failed]))
+        let asking = self
+            .open_gates()
+            .find(|gate| gate.kind.holds_the_run())
+            .and_then(|gate| gate.step.as_ref());
+        let in_review = !matches!(self.patch_stage, PatchStage::None | PatchStage::Settled);
+        let reviewed = || {
+            let mut worked = self.steps.iter().rev();
+            worked.find(|step| in_review && matches!(step.spec.role, StepRole::Change | StepRole::Verify))
+        };
+        find(&[StepStatus::Running, StepStatus::Backoff])
+            .or_else(|| asking.and_then(|id| self.step(id)))
+            .or_else(reviewed)
+            .or_else(|| find(&[StepStatus::Pending, StepStatus::Failed]))
     }
 
     /// Percent done; never falls, and is 100 only at the end.
@@ -204,10 +222,23 @@ impl Machine {
     }
 
     fn progress_now(&self) -> u8 {
-        let done: usize = self.steps.iter().map(|step| if step.is_settled() { 2 } else { usize::from(step.status == StepStatus::Running) }).sum();
-        let with_patch = usize::from(self.patch_stage == PatchStage::Settled) + usize::from(self.snapshot == SnapshotStage::Done);
+        let done: usize = self
+            .steps
+            .iter()
+            .map(|step| {
+                if step.is_settled() {
+                    2
+                } else {
+                    usize::from(step.status == StepStatus::Running)
+                }
+            })
+            .sum();
+        let with_patch = usize::from(self.patch_stage == PatchStage::Settled)
+            + usize::from(self.snapshot == SnapshotStage::Done);
         let all = self.steps.len() * 2 + 2;
-        u8::try_from((done + with_patch) * 100 / all).unwrap_or(99).min(99)
+        u8::try_from((done + with_patch) * 100 / all)
+            .unwrap_or(99)
+            .min(99)
     }
 
     pub(super) fn raise_progress(&mut self) {
@@ -239,7 +270,9 @@ impl Machine {
             let more: Vec<StepId> = self
                 .steps
                 .iter()
-                .filter(|step| !found.contains(&step.spec.id) && step.spec.needs.iter().any(|need| found.contains(need)))
+                .filter(|step| {
+                    !found.contains(&step.spec.id) && step.spec.needs.iter().any(|need| found.contains(need))
+                })
                 .map(|step| step.spec.id.clone())
                 .collect();
             if more.is_empty() {

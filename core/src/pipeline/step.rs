@@ -142,17 +142,26 @@ pub struct StepFailure {
 impl StepFailure {
     /// A failure that another attempt may cure.
     pub fn transient(error: Error) -> Self {
-        Self { class: StepFailureClass::Transient, error }
+        Self {
+            class: StepFailureClass::Transient,
+            error,
+        }
     }
 
     /// A failure that another attempt cannot cure.
     pub fn permanent(error: Error) -> Self {
-        Self { class: StepFailureClass::Permanent, error }
+        Self {
+            class: StepFailureClass::Permanent,
+            error,
+        }
     }
 
     /// The step was told to end.
     pub fn cancelled() -> Self {
-        Self { class: StepFailureClass::Cancelled, error: Error::cancelled() }
+        Self {
+            class: StepFailureClass::Cancelled,
+            error: Error::cancelled(),
+        }
     }
 }
 
@@ -230,7 +239,10 @@ impl StepRecord {
 
     /// Makes it pending again; what it handed over before is forgotten.
     pub fn reset(&mut self) {
-        *self = Self { attempts: self.attempts, ..Self::new(self.spec.clone()) };
+        *self = Self {
+            attempts: self.attempts,
+            ..Self::new(self.spec.clone())
+        };
     }
 
     /// Finished or skipped: nothing waits for it.

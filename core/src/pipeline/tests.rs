@@ -13,7 +13,7 @@ struct Run {
     effects: Vec<Effect>,
 }
 
-fn spec(options: RunOptions) -> RunSpec {
+pub(super) fn spec(options: RunOptions) -> RunSpec {
     let step = |id: &str, agent: &str, role, needs: &[&str]| StepSpec {
         id: StepId::new(id),
         agent: AgentId::new(agent),
@@ -21,7 +21,11 @@ fn spec(options: RunOptions) -> RunSpec {
         needs: needs.iter().map(|id| StepId::new(*id)).collect(),
         time_limit_ms: 60_000,
     };
-    let skip = if options.skip_approvals { GatePolicy::Skip } else { GatePolicy::Ask };
+    let skip = if options.skip_approvals {
+        GatePolicy::Skip
+    } else {
+        GatePolicy::Ask
+    };
     RunSpec {
         pipeline: PipelineId::new("pipeline-t-1"),
         task: Task {
@@ -59,9 +63,17 @@ fn spec(options: RunOptions) -> RunSpec {
 
 impl Run {
     fn new(options: RunOptions) -> Self {
-        let mut run = Self { machine: Machine::new(spec(options)), now: Timestamp(1_000), effects: vec![] };
+        let mut run = Self {
+            machine: Machine::new(spec(options)),
+            now: Timestamp(1_000),
+            effects: vec![],
+        };
         run.event(Event::Admitted);
-        run.event(Event::SnapshotTaken { commit: CommitId::new("base"), tree: TreeId::new("tree"), withheld: vec![] });
+        run.event(Event::SnapshotTaken {
+            commit: CommitId::new("base"),
+            tree: TreeId::new("tree"),
+            withheld: vec![],
+        });
         run
     }
 
@@ -76,28 +88,65 @@ impl Run {
     }
 
     fn order(&self) -> &StepOrder {
-        let orders: Vec<&StepOrder> = self.effects.iter().filter_map(|effect| if let Effect::RunStep { order } = effect { Some(&**order) } else { None }).collect();
+        let orders: Vec<&StepOrder> = self
+            .effects
+            .iter()
+            .filter_map(|effect| {
+                if let Effect::RunStep { order } = effect {
+                    Some(&**order)
+                } else {
+                    None
+                }
+            })
+            .collect();
         assert_eq!(orders.len(), 1, "{:?}", self.effects);
         orders[0]
     }
 
     fn ordered(&self) -> Vec<&str> {
-        self.effects.iter().filter_map(|effect| if let Effect::RunStep { order } = effect { Some(order.step.as_str()) } else { None }).collect()
+        self.effects
+            .iter()
+            .filter_map(|effect| {
+                if let Effect::RunStep { order } = effect {
+                    Some(order.step.as_str())
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 
     fn finish(&mut self, step: &str, output: StepOutput) {
         let attempt = self.machine.step(&StepId::new(step)).expect("step").attempts;
-        self.event(Event::StepFinished { step: StepId::new(step), attempt, output: Box::new(output) });
+        self.event(Event::StepFinished {
+            step: StepId::new(step),
+            attempt,
+            output: Box::new(output),
+        });
     }
 
     fn fail(&mut self, step: &str, failure: StepFailure) {
         let attempt = self.machine.step(&StepId::new(step)).expect("step").attempts;
-        self.event(Event::StepFailed { step: StepId::new(step), attempt, failure });
+        self.event(Event::StepFailed {
+            step: StepId::new(step),
+            attempt,
+            failure,
+        });
     }
 
     fn answer(&mut self, kind: GateKind, answer: Answer) -> crate::Result<()> {
-        let approval = self.machine.open_gates().find(|gate| gate.kind == kind).map(|gate| gate.id.clone());
-        self.try_event(Event::Answered { approval, gate: Some(kind), answer, plan_document: None, by: person() })
+        let approval = self
+            .machine
+            .open_gates()
+            .find(|gate| gate.kind == kind)
+            .map(|gate| gate.id.clone());
+        self.try_event(Event::Answered {
+            approval,
+            gate: Some(kind),
+            answer,
+            plan_document: None,
+            by: person(),
+        })
     }
 
     fn to_developer(options: RunOptions) -> Self {
@@ -114,41 +163,72 @@ impl Run {
         let mut run = Self::to_developer(options);
         run.finish("developer", files("result"));
         run.finish("qa", verdict(Verdict::Passed));
-        run.event(Event::PatchPrepared { prepared: Box::new(prepared(&["h1", "h2"])) });
+        run.event(Event::PatchPrepared {
+            prepared: Box::new(prepared(&["h1", "h2"])),
+        });
         run
     }
 
     fn decide(&mut self, hunk: &str, state: HunkState) {
-        let outcomes = vec![HunkOutcome { id: HunkId::new(hunk), state, reason: None }];
-        self.event(Event::HunksDecided { outcomes, comment: None, by: person() });
+        let outcomes = vec![HunkOutcome {
+            id: HunkId::new(hunk),
+            state,
+            reason: None,
+        }];
+        self.event(Event::HunksDecided {
+            outcomes,
+            comment: None,
+            by: person(),
+        });
     }
 }
 
-fn person() -> Answerer {
-    Answerer { surface: "editor".to_owned(), detail: String::new() }
+pub(super) fn person() -> Answerer {
+    Answerer {
+        surface: "editor".to_owned(),
+        detail: String::new(),
+    }
 }
 
 fn yes() -> Answer {
-    Answer { approved: true, ..Answer::default() }
+    Answer {
+        approved: true,
+        ..Answer::default()
+    }
 }
 
 fn no(comment: Option<&str>) -> Answer {
-    Answer { approved: false, comment: comment.map(str::to_owned), ..Answer::default() }
+    Answer {
+        approved: false,
+        comment: comment.map(str::to_owned),
+        ..Answer::default()
+    }
 }
 
 fn document(name: &str) -> StepOutput {
-    StepOutput { summary: name.to_owned(), document: Some(BlobId::new(name)), ..StepOutput::default() }
+    StepOutput {
+        summary: name.to_owned(),
+        document: Some(BlobId::new(name)),
+        ..StepOutput::default()
+    }
 }
 
 fn files(commit: &str) -> StepOutput {
-    StepOutput { files: Some(CommitId::new(commit)), ..StepOutput::default() }
+    StepOutput {
+        files: Some(CommitId::new(commit)),
+        ..StepOutput::default()
+    }
 }
 
 fn verdict(verdict: Verdict) -> StepOutput {
-    StepOutput { verdict: Some(verdict), document: Some(BlobId::new("report")), ..StepOutput::default() }
+    StepOutput {
+        verdict: Some(verdict),
+        document: Some(BlobId::new("report")),
+        ..StepOutput::default()
+    }
 }
 
-fn prepared(hunks: &[&str]) -> PreparedPatch {
+pub(super) fn prepared(hunks: &[&str]) -> PreparedPatch {
     let record = |id: &&str| HunkRecord {
         id: HunkId::new(*id),
         path: "a.rs".to_owned(),
@@ -158,7 +238,11 @@ fn prepared(hunks: &[&str]) -> PreparedPatch {
         comment: None,
         reason: None,
     };
-    PreparedPatch { patch: BlobId::new("patch"), result: CommitId::new("result"), hunks: hunks.iter().map(record).collect() }
+    PreparedPatch {
+        patch: BlobId::new("patch"),
+        result: CommitId::new("result"),
+        hunks: hunks.iter().map(record).collect(),
+    }
 }
 
 fn transient() -> StepFailure {
@@ -179,8 +263,13 @@ fn a_run_goes_through_its_steps_waits_at_both_gates_and_completes() {
     run.finish("developer", files("result"));
     assert_eq!(run.order().files, CommitId::new("result"));
     run.finish("qa", verdict(Verdict::Passed));
-    assert!(run.effects.contains(&Effect::PreparePatch { base: CommitId::new("base"), result: CommitId::new("result") }));
-    run.event(Event::PatchPrepared { prepared: Box::new(prepared(&["h1", "h2"])) });
+    assert!(run.effects.contains(&Effect::PreparePatch {
+        base: CommitId::new("base"),
+        result: CommitId::new("result")
+    }));
+    run.event(Event::PatchPrepared {
+        prepared: Box::new(prepared(&["h1", "h2"])),
+    });
     assert_eq!(run.machine.status(), Status::AwaitingApproval);
     run.decide("h1", HunkState::Applied);
     assert_eq!(run.machine.status(), Status::AwaitingApproval);
@@ -193,18 +282,44 @@ fn a_run_goes_through_its_steps_waits_at_both_gates_and_completes() {
 
 #[test]
 fn skipped_approvals_answer_plan_and_patch_and_say_so() {
-    let options = RunOptions { skip_approvals: true, apply: ApplyMode::Direct, ..RunOptions::default() };
+    let options = RunOptions {
+        skip_approvals: true,
+        apply: ApplyMode::Direct,
+        ..RunOptions::default()
+    };
     let run = Run::to_patch(options);
     assert!(run.effects.contains(&Effect::ApplyPatch));
-    assert_eq!(run.machine.gates[0].resolution.as_ref().map(|r| r.by.surface.as_str()), Some("policy"));
+    assert_eq!(
+        run.machine.gates[0]
+            .resolution
+            .as_ref()
+            .map(|r| r.by.surface.as_str()),
+        Some("policy")
+    );
 }
 
 #[test]
 fn what_cannot_be_applied_directly_goes_to_a_person() {
-    let mut run = Run::to_patch(RunOptions { skip_approvals: true, apply: ApplyMode::Direct, ..RunOptions::default() });
-    let outcome = |id: &str, state| HunkOutcome { id: HunkId::new(id), state, reason: None };
-    run.event(Event::ApplyFinished { outcomes: vec![outcome("h1", HunkState::Applied), outcome("h2", HunkState::Conflict)] });
-    assert_eq!(run.machine.open_gates().map(|gate| gate.kind).collect::<Vec<_>>(), [GateKind::Patch]);
+    let mut run = Run::to_patch(RunOptions {
+        skip_approvals: true,
+        apply: ApplyMode::Direct,
+        ..RunOptions::default()
+    });
+    let outcome = |id: &str, state| HunkOutcome {
+        id: HunkId::new(id),
+        state,
+        reason: None,
+    };
+    run.event(Event::ApplyFinished {
+        outcomes: vec![
+            outcome("h1", HunkState::Applied),
+            outcome("h2", HunkState::Conflict),
+        ],
+    });
+    assert_eq!(
+        run.machine.open_gates().map(|gate| gate.kind).collect::<Vec<_>>(),
+        [GateKind::Patch]
+    );
     run.decide("h2", HunkState::Rejected);
     assert_eq!(run.ordered(), ["kb-builder"]);
 }
@@ -215,10 +330,15 @@ fn a_refused_plan_with_a_comment_is_planned_again_and_without_one_ends_the_run()
     run.finish("task-master", document("brief"));
     run.finish("architect", document("plan"));
     let first = run.machine.open_gates().next().expect("gate").id.clone();
-    run.answer(GateKind::Plan, no(Some("smaller, please"))).expect("accepted");
+    run.answer(GateKind::Plan, no(Some("smaller, please")))
+        .expect("accepted");
     assert_eq!(run.order().comment.as_deref(), Some("smaller, please"));
     run.finish("architect", document("plan"));
-    assert_ne!(run.machine.open_gates().next().expect("gate").id, first, "the same text again is another question");
+    assert_ne!(
+        run.machine.open_gates().next().expect("gate").id,
+        first,
+        "the same text again is another question"
+    );
     run.answer(GateKind::Plan, no(None)).expect("accepted");
     assert_eq!(run.machine.status(), Status::Cancelled);
 }
@@ -231,7 +351,13 @@ fn an_answer_to_a_closed_gate_changes_nothing() {
     let id = run.machine.open_gates().next().map(|gate| gate.id.clone());
     run.answer(GateKind::Plan, yes()).expect("approved");
     let before = run.machine.clone();
-    let late = Event::Answered { approval: id, gate: None, answer: no(None), plan_document: None, by: person() };
+    let late = Event::Answered {
+        approval: id,
+        gate: None,
+        answer: no(None),
+        plan_document: None,
+        by: person(),
+    };
     assert_eq!(run.try_event(late).expect_err("closed").code, "approvalClosed");
     assert_eq!(run.machine, before);
 }
@@ -242,13 +368,19 @@ fn failed_tests_go_back_to_the_developer_at_most_twice() {
     for round in 2..=3 {
         run.finish("developer", files("result"));
         run.finish("qa", verdict(Verdict::Failed));
-        assert_eq!((run.order().step.as_str(), run.order().round), ("developer", round));
+        assert_eq!(
+            (run.order().step.as_str(), run.order().round),
+            ("developer", round)
+        );
         assert_eq!(run.order().findings, Some(BlobId::new("report")));
     }
     run.finish("developer", files("result"));
     run.finish("qa", verdict(Verdict::Failed));
     assert_eq!(run.machine.status(), Status::Failed);
-    assert_eq!(run.machine.error.as_ref().map(|e| e.code.as_ref()), Some("qaFailed"));
+    assert_eq!(
+        run.machine.error.as_ref().map(|e| e.code.as_ref()),
+        Some("qaFailed")
+    );
 }
 
 #[test]
@@ -263,8 +395,15 @@ fn a_transient_failure_is_tried_again_after_its_wait_and_gives_up_after_the_atte
     }
     run.fail("developer", transient());
     assert_eq!(run.machine.status(), Status::Failed);
-    run.event(Event::Retried { from: None, steps: None });
-    assert_eq!(run.order().attempt, 4, "attempt numbers never repeat: intents are made of them");
+    run.event(Event::Retried {
+        from: None,
+        steps: None,
+    });
+    assert_eq!(
+        run.order().attempt,
+        4,
+        "attempt numbers never repeat: intents are made of them"
+    );
 }
 
 #[test]
@@ -287,23 +426,63 @@ fn after_a_crash_an_open_gate_is_still_open_and_can_be_answered() {
 }
 
 fn budget(limit: i64) -> GateRequest {
-    GateRequest::Budget(BudgetAsk { scope: "run".to_owned(), limit: Money::from_dollars(limit), spent: Money::ZERO, needed: Money::from_dollars(1) })
+    GateRequest::Budget(BudgetAsk {
+        scope: "run".to_owned(),
+        limit: Money::from_dollars(limit),
+        spent: Money::ZERO,
+        needed: Money::from_dollars(1),
+    })
 }
 
 #[test]
 fn a_reached_budget_waits_for_a_higher_limit_and_no_ends_the_run_with_its_results() {
     let mut run = Run::to_developer(RunOptions::default());
-    run.event(Event::Asked { step: StepId::new("developer"), request: budget(5) });
+    run.event(Event::Asked {
+        step: StepId::new("developer"),
+        request: budget(5),
+    });
     assert_eq!(run.machine.status(), Status::AwaitingApproval);
-    let anonymous = Event::Answered { approval: None, gate: None, answer: yes(), plan_document: None, by: person() };
-    assert_eq!(run.try_event(anonymous).expect_err("needs its id").code, "approvalIdNeeded");
-    assert_eq!(run.answer(GateKind::Budget, yes()).expect_err("needs a limit").code, "maxCostNeeded");
-    let raise = |dollars| Answer { max_cost: Some(Money::from_dollars(dollars)), ..yes() };
-    assert_eq!(run.answer(GateKind::Budget, raise(5)).expect_err("not higher").code, "maxCostTooLow");
+    let anonymous = Event::Answered {
+        approval: None,
+        gate: None,
+        answer: yes(),
+        plan_document: None,
+        by: person(),
+    };
+    assert_eq!(
+        run.try_event(anonymous).expect_err("needs its id").code,
+        "approvalIdNeeded"
+    );
+    assert_eq!(
+        run.answer(GateKind::Budget, yes())
+            .expect_err("needs a limit")
+            .code,
+        "maxCostNeeded"
+    );
+    let raise = |dollars| Answer {
+        max_cost: Some(Money::from_dollars(dollars)),
+        ..yes()
+    };
+    assert_eq!(
+        run.answer(GateKind::Budget, raise(5))
+            .expect_err("not higher")
+            .code,
+        "maxCostTooLow"
+    );
     run.answer(GateKind::Budget, raise(8)).expect("accepted");
     assert_eq!(run.machine.limit(), Some(Money::from_dollars(8)));
-    assert!(matches!(run.effects.as_slice(), [Effect::Publish { .. }, Effect::DeliverAnswer { .. }]), "{:?}", run.effects);
-    run.event(Event::Asked { step: StepId::new("developer"), request: budget(8) });
+    assert!(
+        matches!(
+            run.effects.as_slice(),
+            [Effect::Publish { .. }, Effect::DeliverAnswer { .. }]
+        ),
+        "{:?}",
+        run.effects
+    );
+    run.event(Event::Asked {
+        step: StepId::new("developer"),
+        request: budget(8),
+    });
     run.answer(GateKind::Budget, no(None)).expect("accepted");
     assert_eq!(run.machine.status(), Status::Cancelled);
 }
@@ -313,12 +492,23 @@ fn an_answer_given_while_the_step_was_dead_reaches_its_next_attempt() {
     let mut run = Run::to_developer(RunOptions::default());
     let ask = || Event::Asked {
         step: StepId::new("developer"),
-        request: GateRequest::Permission(PermissionAsk { tool: "Bash".to_owned(), command: Some("make".to_owned()), paths: vec![] }),
+        request: GateRequest::Permission(PermissionAsk {
+            tool: "Bash".to_owned(),
+            command: Some("make".to_owned()),
+            paths: vec![],
+        }),
     };
     run.event(ask());
     run.event(Event::Recovered);
     assert!(run.ordered().is_empty(), "it waits for the answer first");
-    run.answer(GateKind::Permission, Answer { choice: Some("once".to_owned()), ..yes() }).expect("accepted");
+    run.answer(
+        GateKind::Permission,
+        Answer {
+            choice: Some("once".to_owned()),
+            ..yes()
+        },
+    )
+    .expect("accepted");
     assert_eq!(run.ordered(), ["developer"]);
     run.event(ask());
     assert!(matches!(run.effects.as_slice(), [Effect::DeliverAnswer { answer, .. }] if answer.approved));
@@ -341,10 +531,15 @@ fn nothing_begins_while_paused_and_the_step_under_way_may_end() {
 fn cancelling_aborts_the_step_and_keeps_what_there_is() {
     let mut run = Run::to_developer(RunOptions::default());
     run.event(Event::Cancelled { by: person() });
-    assert!(run.effects.contains(&Effect::AbortStep { step: StepId::new("developer") }));
+    assert!(run.effects.contains(&Effect::AbortStep {
+        step: StepId::new("developer")
+    }));
     assert_eq!(run.machine.plan, Some(BlobId::new("plan")));
     assert_eq!(run.try_event(Event::Paused).expect_err("ended").kind, Kind::State);
-    run.event(Event::Retried { from: None, steps: None });
+    run.event(Event::Retried {
+        from: None,
+        steps: None,
+    });
     assert_eq!(run.ordered(), ["developer"]);
 }
 
@@ -352,13 +547,31 @@ fn cancelling_aborts_the_step_and_keeps_what_there_is() {
 fn a_refused_patch_with_a_comment_begins_another_round_that_keeps_what_was_decided() {
     let mut run = Run::to_patch(RunOptions::default());
     run.decide("h1", HunkState::Applied);
-    run.answer(GateKind::Patch, no(Some("rename it"))).expect("accepted");
-    assert_eq!((run.order().comment.as_deref(), run.order().files.as_str()), (Some("rename it"), "result"));
+    run.answer(GateKind::Patch, no(Some("rename it")))
+        .expect("accepted");
+    assert_eq!(
+        (run.order().comment.as_deref(), run.order().files.as_str()),
+        (Some("rename it"), "result")
+    );
     run.finish("developer", files("result2"));
     run.finish("qa", verdict(Verdict::Passed));
-    run.event(Event::PatchPrepared { prepared: Box::new(prepared(&["h1", "h3"])) });
-    let states: Vec<_> = run.machine.hunks.iter().map(|hunk| (hunk.id.as_str(), hunk.state)).collect();
-    assert_eq!(states, [("h1", HunkState::Applied), ("h3", HunkState::Pending), ("h2", HunkState::Superseded)]);
+    run.event(Event::PatchPrepared {
+        prepared: Box::new(prepared(&["h1", "h3"])),
+    });
+    let states: Vec<_> = run
+        .machine
+        .hunks
+        .iter()
+        .map(|hunk| (hunk.id.as_str(), hunk.state))
+        .collect();
+    assert_eq!(
+        states,
+        [
+            ("h1", HunkState::Applied),
+            ("h3", HunkState::Pending),
+            ("h2", HunkState::Superseded)
+        ]
+    );
 }
 
 #[test]
@@ -366,7 +579,9 @@ fn a_step_that_takes_too_long_is_ended() {
     let mut run = Run::to_developer(RunOptions::default());
     run.now = run.now.plus_ms(60_001);
     run.event(Event::TimeReached);
-    assert!(run.effects.contains(&Effect::AbortStep { step: StepId::new("developer") }));
+    assert!(run.effects.contains(&Effect::AbortStep {
+        step: StepId::new("developer")
+    }));
 }
 
 #[test]
@@ -374,7 +589,11 @@ fn late_words_of_an_earlier_attempt_are_ignored() {
     let mut run = Run::to_developer(RunOptions::default());
     run.event(Event::Recovered);
     let before = run.machine.clone();
-    run.event(Event::StepFinished { step: StepId::new("developer"), attempt: 1, output: Box::new(files("stale")) });
+    run.event(Event::StepFinished {
+        step: StepId::new("developer"),
+        attempt: 1,
+        output: Box::new(files("stale")),
+    });
     assert_eq!(run.machine, before);
 }
 

@@ -231,6 +231,9 @@ pub struct Output {
     pub stderr: Vec<u8>,
     /// Whether the middle of one of them was left out (a line says so there).
     pub truncated: bool,
+    /// Whether somebody still held one of them open after the end: what was written there later, or was
+    /// not read by then, is missing.
+    pub held_open: bool,
     /// From start to end.
     pub duration: Duration,
 }

@@ -68,6 +68,14 @@ impl HeadTail {
         bytes.extend_from_slice(second);
         bytes
     }
+
+    /// The same without a copy of what may be large; nothing is kept afterwards.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        if self.truncated() || !self.tail.is_empty() {
+            return self.bytes();
+        }
+        std::mem::take(&mut self.head)
+    }
 }
 
 /// Bytes that a draining task writes and others look at.

@@ -116,11 +116,11 @@ impl Spawner {
                 waiting.await?
             }
         };
-        finish(&mut drains).await;
+        let held_open = finish(&mut drains).await == Pipes::HeldOpen;
         if let Some(feeding) = feeding {
             feeding.abort();
         }
-        let (stdout, stderr) = (stdout.lock(), stderr.lock());
+        let (mut stdout, mut stderr) = (stdout.lock(), stderr.lock());
         if let Some(error) = started
             .mark
             .and_then(|mark| wire::late_failure(stderr.head(), &mark))
@@ -129,9 +129,10 @@ impl Spawner {
         }
         Ok(Output {
             end,
-            stdout: stdout.bytes(),
-            stderr: stderr.bytes(),
             truncated: stdout.truncated() || stderr.truncated(),
+            held_open,
+            stdout: stdout.take(),
+            stderr: stderr.take(),
             duration: begun.elapsed(),
         })
     }
@@ -331,14 +332,26 @@ pub(super) fn stderr_buffer(bytes_max: usize) -> Shared {
     Shared::new(bytes_max.max(4 * wire::REPORT_BYTES_MAX))
 }
 
+/// How a program left its pipes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pipes {
+    /// Everything was read.
+    Read,
+    /// Somebody still holds one.
+    HeldOpen,
+}
+
 /// After the end of the program: what is in the pipes, but no waiting for who holds them open.
-pub(super) async fn finish(drains: &mut [tokio::task::JoinHandle<()>]) {
+pub(super) async fn finish(drains: &mut [tokio::task::JoinHandle<()>]) -> Pipes {
     let until = Instant::now() + AFTER_END_LIMIT;
+    let mut pipes = Pipes::Read;
     for drain in drains {
         if tokio::time::timeout_at(until, &mut *drain).await.is_err() {
             drain.abort();
+            pipes = Pipes::HeldOpen;
         }
     }
+    pipes
 }
 
 /// The bytes to feed, moved out: some may be large.

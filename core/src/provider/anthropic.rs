@@ -51,4 +51,9 @@ impl Provider for Anthropic {
 }
 
 #[cfg(test)]
+pub(super) fn reduce_for_tests(events: &[super::sse::Event]) {
+    wire::reduce_for_tests(stream::Answer::new("test"), events);
+}
+
+#[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@
 mod body;
 mod briefing;
 mod change;
+mod comment;
 mod developer;
 mod language;
 mod spot;
@@ -22,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use super::failure::{CallFailure, Sent};
 use super::http::Http;
 use super::message::{Content, Delta, Request, Response, Stop, Usage};
-use super::settings::{ModelSettings, Price, ProviderKind, ProviderSettings};
+use super::settings::{ModelSettings, ProviderKind, ProviderSettings};
+use crate::config::Price;
 use super::{Events, Provider};
 use crate::Result;
 use briefing::Briefing;
@@ -45,7 +47,6 @@ pub fn settings() -> ProviderSettings {
 }
 
 /// The demonstration.
-#[expect(clippy::unnecessary_wraps, reason = "every line of the roster has this form")]
 pub fn build(_settings: &ProviderSettings, _http: &Http) -> Result<Arc<dyn Provider>> {
     Ok(Arc::new(Demo))
 }

@@ -1,7 +1,8 @@
 //! The way out: one shared client, a deadline for each phase, bodies with a size limit, and keys
 //! that follow no redirect and show in no error.
 
-use std::collections::VecDeque;
+mod stream;
+
 use std::fmt;
 use std::sync::Once;
 use std::time::Duration;
@@ -14,19 +15,15 @@ use url::{Host, Url};
 
 use super::failure::{CallFailure, FailureClass, Sent};
 use super::settings::{Deadlines, ProviderSettings};
-use super::sse::{Event, Parser};
 use super::wire;
 use crate::error::{Error, Kind, Result};
+pub(super) use stream::Stream;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// Most bytes that are read of an error answer, and how long that may take.
 const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Most bytes of one streamed answer.
-const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// How long the end of an answer's body is waited for, so that the connection can be used again.
-const DRAIN_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// The clients that all providers share. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -219,7 +216,20 @@ impl Endpoint {
             },
         };
         if !response.status().is_success() {
-            return Err(self.refused(response).await);
+            return Err(self.refused(response, cancel).await);
+        }
+        let is_plain = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+        if is_plain {
+            // A proxy that does not stream, or an error in the clothes of success.
+            let failure = self.refused(response, cancel).await;
+            return Err(CallFailure {
+                sent: Sent::Started,
+                ..failure
+            }
+            .hint("the answer is no event stream: check `baseUrl`"));
         }
         Ok(Stream::new(self, response, sent_at, cancel))
     }
@@ -248,7 +258,7 @@ impl Endpoint {
         CallFailure::new(FailureClass::Transient, sent, message).with_code("providerTimeout")
     }
 
-    async fn refused(&self, mut response: reqwest::Response) -> CallFailure {
+    async fn refused(&self, mut response: reqwest::Response, cancel: &CancellationToken) -> CallFailure {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let mut body = Vec::new();
@@ -261,7 +271,12 @@ impl Endpoint {
                 }
             }
         };
-        let _ = tokio::time::timeout(ERROR_BODY_TIMEOUT, reading).await;
+        // Whatever came of it by then is enough: the status alone says what to do.
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = tokio::time::sleep(ERROR_BODY_TIMEOUT) => {}
+            () = reading => {}
+        }
         let failure = wire::refusal(self, status, &headers, &body);
         CallFailure {
             status: Some(status),
@@ -336,122 +351,6 @@ fn explain(error: reqwest::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// An answer whose headers said success, event by event.
-pub(super) struct Stream<'a> {
-    endpoint: &'a Endpoint,
-    response: reqwest::Response,
-    cancel: &'a CancellationToken,
-    parser: Parser,
-    ready: VecDeque<Event>,
-    bytes_seen: u64,
-    sent_at: Instant,
-    last_event_at: Option<Instant>,
-    pub(super) request_id: Option<String>,
-}
-
-impl<'a> Stream<'a> {
-    fn new(
-        endpoint: &'a Endpoint,
-        response: reqwest::Response,
-        sent_at: Instant,
-        cancel: &'a CancellationToken,
-    ) -> Self {
-        let text = |name: &str| {
-            response
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .map(str::to_owned)
-        };
-        let request_id = text("request-id").or_else(|| text("x-request-id"));
-        Self {
-            endpoint,
-            response,
-            cancel,
-            parser: Parser::default(),
-            ready: VecDeque::new(),
-            bytes_seen: 0,
-            sent_at,
-            last_event_at: None,
-            request_id,
-        }
-    }
-
-    /// From the first piece of content on, the limit between two events holds.
-    pub(super) fn content_seen(&mut self) {
-        self.last_event_at = Some(Instant::now());
-    }
-
-    /// The next event; `None` at the end of the body.
-    pub(super) async fn next(&mut self) -> Result<Option<Event>, CallFailure> {
-        loop {
-            if let Some(event) = self.ready.pop_front() {
-                if self.last_event_at.is_some() {
-                    self.content_seen();
-                }
-                return Ok(Some(event));
-            }
-            let Some(chunk) = self.chunk().await? else {
-                return Ok(None);
-            };
-            self.bytes_seen = self.bytes_seen.saturating_add(chunk.len() as u64);
-            let ready = &mut self.ready;
-            let parsed = self.parser.push(&chunk, |event| ready.push_back(event));
-            if parsed.is_err() || self.bytes_seen > ANSWER_BYTES_MAX {
-                let message = format!(
-                    "provider `{}` sent more than an answer may hold",
-                    self.endpoint.provider
-                );
-                return Err(CallFailure::new(FailureClass::Transient, Sent::Started, message)
-                    .with_code("answerTooLarge"));
-            }
-        }
-    }
-
-    async fn chunk(&mut self) -> Result<Option<impl std::ops::Deref<Target = [u8]> + use<>>, CallFailure> {
-        let limits = &self.endpoint.deadlines;
-        let (phase_end, what, limit) = match self.last_event_at {
-            Some(last) => (
-                last + limits.idle,
-                "went silent: it sent no further event",
-                limits.idle,
-            ),
-            None => (
-                self.sent_at + limits.first_token,
-                "wrote nothing",
-                limits.first_token,
-            ),
-        };
-        let total_end = self.sent_at + limits.total;
-        let (end, what, limit) = if total_end < phase_end {
-            (total_end, "did not finish", limits.total)
-        } else {
-            (phase_end, what, limit)
-        };
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => Err(CallFailure::cancelled(Sent::Started)),
-            chunk = tokio::time::timeout_at(end, self.response.chunk()) => match chunk {
-                Ok(Ok(chunk)) => Ok(chunk),
-                Ok(Err(error)) => {
-                    let text = self.endpoint.scrub(&explain(error));
-                    let message = format!("the answer of provider `{}` broke off: {text}", self.endpoint.provider);
-                    Err(CallFailure::new(FailureClass::Truncated, Sent::Started, message))
-                }
-                Err(_) => Err(self.endpoint.too_slow(what, limit, Sent::Started)),
-            },
-        }
-    }
-
-    /// Reads to the end of the body if that comes at once: the connection can be used again.
-    pub(super) async fn drain(mut self) {
-        let _ = tokio::time::timeout(DRAIN_TIMEOUT, async {
-            while let Ok(Some(_)) = self.response.chunk().await {}
-        })
-        .await;
-    }
 }
 
 #[cfg(test)]

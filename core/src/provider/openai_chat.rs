@@ -49,4 +49,9 @@ impl Provider for OpenAiChat {
 }
 
 #[cfg(test)]
+pub(super) fn reduce_for_tests(events: &[super::sse::Event]) {
+    wire::reduce_for_tests(stream::Answer::new("test"), events);
+}
+
+#[cfg(test)]
 mod tests;

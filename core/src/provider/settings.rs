@@ -7,8 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::message::Usage;
-use crate::money::Money;
+use crate::config::Price;
 
 /// The wires that are built in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -99,40 +98,6 @@ pub struct ModelSettings {
     pub context_window: Option<u64>,
     /// Most output tokens.
     pub max_output: Option<u32>,
-}
-
-/// Prices of one token each.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Price {
-    /// Input, uncached.
-    pub input: Money,
-    /// Output.
-    pub output: Money,
-    /// Input read from a cache.
-    pub cache_read: Money,
-    /// Input written to a cache.
-    pub cache_write: Money,
-}
-
-impl Price {
-    /// What this usage costs.
-    pub const fn cost(&self, usage: Usage) -> Money {
-        (self.input.times(usage.input_tokens))
-            .plus(self.output.times(usage.output_tokens))
-            .plus(self.cache_read.times(usage.cache_read_tokens))
-            .plus(self.cache_write.times(usage.cache_write_tokens))
-    }
-
-    /// The most that one token of input may cost.
-    pub fn dearest_input(&self) -> Money {
-        self.input.max(self.cache_write).max(self.cache_read)
-    }
-
-    /// Whether nothing costs anything.
-    pub fn is_free(&self) -> bool {
-        self.dearest_input().max(self.output) == Money::ZERO
-    }
 }
 
 /// How long each phase of a call may take.

@@ -144,7 +144,7 @@ mod tests {
         for chunk in chunks {
             parser
                 .push(chunk, |event| {
-                    events.push((event.name, String::from_utf8_lossy(&event.data).into_owned()))
+                    events.push((event.name, String::from_utf8_lossy(&event.data).into_owned()));
                 })
                 .expect("small events");
         }

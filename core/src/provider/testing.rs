@@ -155,7 +155,9 @@ pub(crate) fn events(datas: &[Value]) -> Vec<String> {
             .unwrap_or_default();
         let text = format!("{name}data: {data}\n\n");
         let middle = text.len() / 2;
-        let middle = (middle..).find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        let middle = (middle..text.len())
+            .find(|&at| text.is_char_boundary(at))
+            .unwrap_or(0);
         let (head, tail) = text.split_at(middle);
         writes.extend([head.to_owned(), tail.to_owned()]);
     }
@@ -378,3 +380,41 @@ pub(crate) fn judge_chat(path: &str, headers: &HeaderMap, body: &Value) -> Resul
     }
     ensure(open.is_empty(), "a tool call without its result")
 }
+
+proptest::proptest! {
+    /// Whatever a server sends, the reducers answer with an answer or a failure.
+    #[test]
+    fn no_stream_makes_a_reducer_fall_over(
+        frames in proptest::collection::vec(proptest::sample::select(FRAGMENTS), 0..12),
+        end in proptest::sample::select(&["{\"type\":\"message_stop\"}", "[DONE]", "{\"type\":\"response.completed\",\"response\":{}}"][..]),
+    ) {
+        let all = frames.iter().copied().chain([end]);
+        let datas: Vec<super::sse::Event> = all.map(|data| super::sse::Event { name: String::new(), data: data.into() }).collect();
+        super::anthropic::reduce_for_tests(&datas);
+        super::openai::reduce_for_tests(&datas);
+        super::openai_chat::reduce_for_tests(&datas);
+    }
+}
+
+const FRAGMENTS: &[&str] = &[
+    "",
+    "null",
+    "[]",
+    "{",
+    "{}",
+    "\u{0}",
+    "{\"type\":null}",
+    "{\"type\":7}",
+    "{\"type\":\"content_block_start\",\"index\":18446744073709551615,\"content_block\":{\"type\":\"tool_use\",\"input\":[]}}",
+    "{\"type\":\"content_block_start\",\"content_block\":{\"thinking\":3}}",
+    "{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"signature_delta\",\"signature\":\"x\"}}",
+    "{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"}\"}}",
+    "{\"type\":\"message_delta\",\"usage\":{\"output_tokens\":18446744073709551615}}",
+    "{\"type\":\"response.output_item.done\",\"item\":{\"type\":\"message\",\"content\":[1,null,{}]}}",
+    "{\"type\":\"response.output_item.done\",\"item\":null}",
+    "{\"type\":\"response.incomplete\",\"response\":{\"usage\":{\"input_tokens\":1,\"input_tokens_details\":{\"cached_tokens\":9}}}}",
+    "{\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":18446744073709551615,\"function\":{\"arguments\":[1]}},{}]},\"finish_reason\":\"stop\"}]}",
+    "{\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"prompt_tokens_details\":{\"cached_tokens\":5}}}",
+    "{\"error\":[]}",
+    "{\"error\":{\"code\":-1,\"message\":{}}}",
+];

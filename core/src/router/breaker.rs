@@ -6,6 +6,7 @@ use crate::clock::Timestamp;
 use super::settings::BreakerSettings;
 
 const SLOTS: usize = 10;
+const SLOTS_IN_TIME: i64 = 10;
 
 /// Whether calls may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,7 +166,7 @@ impl Breaker {
 
     fn slot(&mut self, now: Timestamp) -> &mut Slot {
         let number = self.slot_number(now);
-        let place = usize::try_from(number.rem_euclid(SLOTS as i64)).unwrap_or(0) % SLOTS;
+        let place = usize::try_from(number.rem_euclid(SLOTS_IN_TIME)).unwrap_or(0) % SLOTS;
         let slot = &mut self.slots[place];
         if slot.number != number {
             *slot = Slot {
@@ -177,7 +178,7 @@ impl Breaker {
     }
 
     fn recent(&self, now: Timestamp) -> (u32, u32) {
-        let oldest = self.slot_number(now).saturating_sub(SLOTS as i64);
+        let oldest = self.slot_number(now).saturating_sub(SLOTS_IN_TIME);
         let recent = self.slots.iter().filter(|slot| slot.number > oldest);
         recent.fold((0, 0), |(calls, failures), slot| {
             (calls + slot.calls, failures + slot.failures)

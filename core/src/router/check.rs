@@ -189,10 +189,7 @@ fn hold_for(
         .map(|(price, _)| price)
         .unwrap_or_default();
     let input = Ratio::of_model(model).tokens(Size::of(&probe));
-    let amount = price
-        .dearest_input()
-        .times(input)
-        .plus(price.output.times(u64::from(probe.max_tokens)));
+    let amount = price.upper_bound(input, u64::from(probe.max_tokens));
     let now = shared.clock.now();
     Ok(Hold {
         intent: IntentId::new(format!("{CHECK}/{id}/{}", random_hex(8)?)),
@@ -222,11 +219,11 @@ fn cheapest_model(shared: &Shared, registered: &Registered) -> Option<String> {
         .values()
         .flatten()
         .chain(&shared.settings.default_route);
-    let routed = routes
+    let in_use = routes
         .filter(|candidate| candidate.provider == *id)
         .map(|candidate| &candidate.model)
         .min_by_key(|model| price(model));
-    routed
+    in_use
         .or_else(|| models.keys().min_by_key(|model| price(model)))
         .cloned()
 }

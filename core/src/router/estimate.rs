@@ -40,9 +40,8 @@ impl Size {
         }
         for content in request.messages.iter().flat_map(|message| &message.content) {
             size.add(match content {
-                Content::Text(text) => text.len(),
+                Content::Text(text) | Content::ToolResult { text, .. } => text.len(),
                 Content::ToolUse { name, input, .. } => name.len() + json_length(input),
-                Content::ToolResult { text, .. } => text.len(),
                 Content::Opaque { value, .. } => json_length(value),
             });
         }

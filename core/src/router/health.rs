@@ -56,7 +56,7 @@ pub(super) struct NotNow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
     At(Timestamp),
-    WhenACallEnds,
+    ACallEnds,
     /// Not as long as a call may wait.
     NotInThisCall,
 }
@@ -113,7 +113,7 @@ impl Provider {
             Closed::Until(until) => NotNow::until(until, now, "circuit open"),
             Closed::WhileProbing => NotNow {
                 reason: "circuit half open, a probe is out".to_owned(),
-                when: When::WhenACallEnds,
+                when: When::ACallEnds,
             },
         })?;
         if now < state.throttled_until {
@@ -131,7 +131,7 @@ impl Provider {
                 }
                 Shortage::Slots => NotNow {
                     reason: "as many calls as allowed are in flight".to_owned(),
-                    when: When::WhenACallEnds,
+                    when: When::ACallEnds,
                 },
             })?;
         Ok(self.model(model).breaker.begin())

@@ -67,7 +67,7 @@ impl Held {
         if usage.input_total() > 0 {
             return (usage, self.price.cost(usage));
         }
-        let input_cost = self.price.dearest_input().times(self.input_estimate);
+        let input_cost = self.price.upper_bound(self.input_estimate, 0);
         (
             Usage {
                 input_tokens: self.input_estimate,
@@ -195,8 +195,9 @@ fn settle_later(shared: Arc<Shared>, money: Held, stage: Stage, now: Timestamp) 
             tracing::error!(intent = %money.hold.intent, %error, "a cost could not be settled");
         }
     };
-    match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => drop(runtime.spawn(settle)),
-        Err(_) => tracing::error!("a call was dropped outside the runtime: its hold stays for the janitor"),
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        drop(runtime.spawn(settle));
+    } else {
+        tracing::error!("a call was dropped outside the runtime: its hold stays for the janitor");
     }
 }

@@ -19,7 +19,7 @@ use crate::provider::Usage;
 /// with a smaller amount. A granted intent that comes again is granted again and counted once.
 pub trait Limits: Send + Sync + std::fmt::Debug {
     /// Holds the amount, or says which cap it would pass. Idempotent by `hold.intent`.
-    fn reserve<'a>(&'a self, hold: Hold) -> BoxFuture<'a, Result<Grant>>;
+    fn reserve(&self, hold: Hold) -> BoxFuture<'_, Result<Grant>>;
 
     /// Replaces the hold by what it came to. Idempotent: the first settlement stands.
     fn settle<'a>(&'a self, intent: &'a IntentId, outcome: Settlement) -> BoxFuture<'a, Result<()>>;
@@ -218,7 +218,7 @@ fn refusal(entries: &BTreeMap<IntentId, Entry>, hold: &Hold) -> Option<BudgetRef
 }
 
 impl Limits for MemoryLimits {
-    fn reserve<'a>(&'a self, hold: Hold) -> BoxFuture<'a, Result<Grant>> {
+    fn reserve(&self, hold: Hold) -> BoxFuture<'_, Result<Grant>> {
         Box::pin(async move {
             let mut entries = self.lock();
             if entries.contains_key(&hold.intent) {

@@ -23,16 +23,7 @@ pub(super) fn price_of(models: &BTreeMap<String, ModelSettings>, model: &str) ->
         return Some((price, PriceBasis::Known));
     }
     let known = models.values().filter_map(|model| model.price);
-    known.reduce(dearest).map(|price| (price, PriceBasis::Assumed))
-}
-
-fn dearest(a: Price, b: Price) -> Price {
-    Price {
-        input: a.input.max(b.input),
-        output: a.output.max(b.output),
-        cache_read: a.cache_read.max(b.cache_read),
-        cache_write: a.cache_write.max(b.cache_write),
-    }
+    known.reduce(Price::dearest).map(|price| (price, PriceBasis::Assumed))
 }
 
 #[cfg(test)]

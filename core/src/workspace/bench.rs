@@ -82,7 +82,7 @@ impl Bench<'_> {
         let ignored = found.ignored.iter().filter(|_| output == BuildOutput::Remove);
         for path in found.added.iter().chain(ignored) {
             let path = path.strip_suffix(b"/").unwrap_or(path);
-            files::remove_tree(&files.join(os_path(path)))?;
+            move_to_trash(&files.join(os_path(path)), &self.place.trash())?;
         }
         for folder in found.extra_folders.iter().rev() {
             // one that still holds ignored files stays

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::beneath::{Existing, Permissions, Replacement, Root, is_link, is_regular};
 use super::overlay::Executable;
 use super::patch::{Change, FileChange, FileMode, HunkKind};
-use super::review::{self, HunkState, Placed};
+use super::review::{self, Placed};
+use crate::pipeline::HunkState;
 use crate::id::HunkId;
 use crate::{Error, Kind, Result};
 

@@ -113,19 +113,21 @@ pub(crate) fn remove_tree(path: &Path) -> Result<u64> {
     }
 }
 
+/// Lets the user into a folder of the user's that somebody closed; false when it is none.
+pub(crate) fn open_up(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
+        && fs::set_permissions(path, fs::Permissions::from_mode(0o700)).is_ok()
+}
+
 fn remove_below(path: &Path, bytes: &mut u64) -> std::io::Result<()> {
     let found = fs::symlink_metadata(path)?;
     if !found.is_dir() {
         *bytes += found.len();
         return fs::remove_file(path);
     }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        if found.permissions().mode() & 0o700 != 0o700 {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
-        }
-    }
+    // one that stays closed makes the listing fail
+    open_up(path);
     for entry in fs::read_dir(path)? {
         remove_below(&entry?.path(), bytes)?;
     }

@@ -6,12 +6,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
 
+use crate::process::{Command, Confinement, End, Limits, Output, Spawner, Stdin, find_program};
 use crate::{Error, Kind, Result};
 
 /// The oldest git that knows `rev-parse --path-format=absolute`.
@@ -80,8 +80,9 @@ pub struct Git {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Shared {
+    spawner: Spawner,
     program: PathBuf,
     version: String,
     search_path: OsString,
@@ -120,15 +121,21 @@ pub(crate) struct Answer {
 impl Git {
     /// Finds git on `search_path` (relative entries do not count) and checks its version. `neutral`
     /// is a directory outside any working tree; git runs there.
-    pub async fn find(search_path: &OsStr, user: UserHome, neutral: PathBuf) -> Result<Self> {
-        let program = find_git(search_path).ok_or_else(|| {
+    pub async fn find(
+        spawner: Spawner,
+        search_path: &OsStr,
+        user: UserHome,
+        neutral: PathBuf,
+    ) -> Result<Self> {
+        let program = find_program("git", search_path).ok_or_else(|| {
             Error::new(Kind::Git, "gitMissing", "there is no `git` on PATH")
                 .hint("install git 2.31 or newer and make sure that it is on PATH")
         })?;
         let absolute_only =
             std::env::join_paths(std::env::split_paths(search_path).filter(|entry| entry.is_absolute()))
                 .unwrap_or_default();
-        let shared = Shared {
+        let mut shared = Shared {
+            spawner,
             program,
             version: String::new(),
             search_path: absolute_only,
@@ -136,7 +143,7 @@ impl Git {
             neutral,
         };
         let probe = Self {
-            shared: Arc::new(shared),
+            shared: Arc::new(shared.clone()),
         };
         let printed = probe.call(["version"]).text().await?;
         let version = printed.trim().trim_start_matches("git version ").to_owned();
@@ -149,21 +156,9 @@ impl Git {
             )
             .hint(format!("update git to {major}.{minor} or newer")));
         }
-        let Shared {
-            program,
-            search_path,
-            user,
-            neutral,
-            ..
-        } = Arc::try_unwrap(probe.shared).map_err(|_| Error::internal("the git probe is still in use"))?;
+        shared.version = version;
         Ok(Self {
-            shared: Arc::new(Shared {
-                program,
-                version,
-                search_path,
-                user,
-                neutral,
-            }),
+            shared: Arc::new(shared),
         })
     }
 
@@ -289,17 +284,12 @@ impl Call {
     pub(crate) async fn answer(self) -> Result<Answer> {
         let what = self.describe();
         let limit = self.limit;
-        let started = std::time::Instant::now();
-        let answer = tokio::time::timeout(limit, self.start()).await.map_err(|_| {
-            Error::new(
-                Kind::Git,
-                "gitTimeout",
-                format!("`{what}` did not end within {} s", limit.as_secs()),
-            )
-            .hint("check whether the disk is slow or another git command holds the repository")
-        })??;
-        tracing::debug!(call = %what, code = answer.code, ms = started.elapsed().as_millis(), "git");
-        Ok(answer)
+        let spawner = self.git.shared.spawner.clone();
+        // a call that nobody waits for any more is dropped, and with it its child
+        let never = CancellationToken::new();
+        let output = spawner.run(self.command(), &never).await?;
+        tracing::debug!(call = %what, end = %output.end, ms = output.duration.as_millis(), "git");
+        judged(&what, limit, output)
     }
 
     /// The name of the call for people: `git write-tree`.
@@ -314,83 +304,84 @@ impl Call {
         )
     }
 
-    /// Starts git and talks to it. This is the one function to replace when children are started
-    /// by `process::Spawner`.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the git room starts git; it moves behind process::Spawner"
-    )]
-    async fn start(self) -> Result<Answer> {
+    /// What is started. Git is a program of ours that starts no other one, so there is no shim.
+    fn command(self) -> Command {
         let shared = &self.git.shared;
-        let mut command = tokio::process::Command::new(&shared.program);
-        command
-            .env_clear()
-            .env("PATH", &shared.search_path)
-            .envs(HARDENED_ENVIRONMENT.iter().copied());
-        match self.configuration {
-            Configuration::None => {
-                command
-                    .env("GIT_CONFIG_NOSYSTEM", "1")
-                    .env("GIT_CONFIG_GLOBAL", "/dev/null");
-                command.env("GIT_ATTR_NOSYSTEM", "1").env("HOME", &shared.neutral);
-                command.env("XDG_CONFIG_HOME", &shared.neutral);
-            }
+        let limits = Limits::new(self.limit, OUTPUT_BYTES_MAX);
+        let mut command = Command::new(&shared.program, &shared.neutral, Confinement::Direct, limits)
+            .env("PATH", &shared.search_path);
+        for (name, value) in HARDENED_ENVIRONMENT {
+            command = command.env(*name, *value);
+        }
+        command = match self.configuration {
+            Configuration::None => command
+                .env("GIT_CONFIG_NOSYSTEM", "1")
+                .env("GIT_CONFIG_GLOBAL", "/dev/null")
+                .env("GIT_ATTR_NOSYSTEM", "1")
+                .env("HOME", &shared.neutral)
+                .env("XDG_CONFIG_HOME", &shared.neutral),
             Configuration::User => {
-                command.envs(shared.user.home.iter().map(|path| ("HOME", path)));
-                command.envs(
-                    shared
-                        .user
-                        .config_home
-                        .iter()
-                        .map(|path| ("XDG_CONFIG_HOME", path)),
-                );
+                let user = &shared.user;
+                let places = [("HOME", &user.home), ("XDG_CONFIG_HOME", &user.config_home)];
+                let set = places
+                    .iter()
+                    .filter_map(|(name, path)| Some((*name, path.as_ref()?)));
+                set.fold(command, |command, (name, path)| command.env(name, path))
             }
-        }
-        for setting in HARDENED_SETTINGS {
-            command.arg("-c").arg(setting);
-        }
-        for setting in &self.settings {
-            command.arg("-c").arg(setting);
-        }
-        command
-            .args(&self.args)
-            .envs(self.env.iter().map(|(name, value)| (name, value)));
-        command.current_dir(&shared.neutral).kill_on_drop(true);
-        command.stdin(if self.stdin.is_empty() {
-            Stdio::null()
-        } else {
-            Stdio::piped()
-        });
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-
-        let what = format!("starting {}", shared.program.display());
-        let mut child = command.spawn().map_err(|error| Error::io(&what, &error))?;
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let feed = async move {
-            if let Some(mut pipe) = stdin {
-                // git may end without reading all of it: its exit code says why
-                let _ = pipe.write_all(&self.stdin).await;
-                let _ = pipe.shutdown().await;
-            }
-            Ok::<(), Error>(())
         };
-        let ((), out, err) = tokio::try_join!(
-            feed,
-            read_up_to(stdout, OUTPUT_BYTES_MAX),
-            read_up_to(stderr, OUTPUT_BYTES_MAX)
-        )?;
-        let status = child
-            .wait()
-            .await
-            .map_err(|error| Error::io("waiting for git", &error))?;
-        let mut stderr = String::from_utf8_lossy(&err).into_owned();
-        stderr.truncate(floor_char_boundary(&stderr, ERROR_TEXT_BYTES_MAX));
-        Ok(Answer {
-            code: status.code().unwrap_or(-1),
-            stdout: out,
-            stderr,
-        })
+        for setting in HARDENED_SETTINGS {
+            command = command.arg("-c").arg(*setting);
+        }
+        for setting in self.settings {
+            command = command.arg("-c").arg(setting);
+        }
+        command.env.extend(self.env);
+        let stdin = if self.stdin.is_empty() {
+            Stdin::Null
+        } else {
+            Stdin::Bytes(self.stdin)
+        };
+        command.args(self.args).stdin(stdin)
     }
+}
+
+/// The answer of a call that ended by itself and whose output is complete.
+fn judged(what: &str, limit: Duration, output: Output) -> Result<Answer> {
+    let code = match output.end {
+        End::Exited(code) => code,
+        End::Signalled(_) => -1,
+        End::TimedOut => {
+            return Err(Error::new(
+                Kind::Git,
+                "gitTimeout",
+                format!("`{what}` did not end within {} s", limit.as_secs()),
+            )
+            .hint("check whether the disk is slow or another git command holds the repository"));
+        }
+        End::Cancelled => return Err(Error::cancelled()),
+    };
+    if output.truncated {
+        return Err(Error::new(
+            Kind::Git,
+            "gitOutputTooLarge",
+            format!("`{what}` printed more than {OUTPUT_BYTES_MAX} bytes"),
+        ));
+    }
+    if output.held_open {
+        return Err(Error::new(
+            Kind::Git,
+            "gitOutputCut",
+            format!("`{what}` ended while something else still held its output"),
+        )
+        .hint("try again; something may replace git by a script that leaves programs behind"));
+    }
+    let mut stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    stderr.truncate(floor_char_boundary(&stderr, ERROR_TEXT_BYTES_MAX));
+    Ok(Answer {
+        code,
+        stdout: output.stdout,
+        stderr,
+    })
 }
 
 fn failed(what: &str, answer: &Answer) -> Error {
@@ -411,51 +402,12 @@ fn failed(what: &str, answer: &Answer) -> Error {
     error
 }
 
-async fn read_up_to(pipe: Option<impl AsyncRead + Unpin>, bytes_max: usize) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if let Some(pipe) = pipe {
-        let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
-        pipe.take(limit)
-            .read_to_end(&mut bytes)
-            .await
-            .map_err(|error| Error::io("reading from git", &error))?;
-    }
-    if bytes.len() > bytes_max {
-        return Err(Error::new(
-            Kind::Git,
-            "gitOutputTooLarge",
-            format!("git printed more than {bytes_max} bytes"),
-        ));
-    }
-    Ok(bytes)
-}
-
 fn floor_char_boundary(text: &str, at: usize) -> usize {
     let mut end = at.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;
     }
     end
-}
-
-/// The first executable `git` in an absolute entry of the search path.
-fn find_git(search_path: &OsStr) -> Option<PathBuf> {
-    let name = format!("git{}", std::env::consts::EXE_SUFFIX);
-    std::env::split_paths(search_path)
-        .filter(|entry| entry.is_absolute())
-        .map(|entry| entry.join(&name))
-        .find(|candidate| is_executable(candidate))
-}
-
-#[cfg(unix)]
-fn is_executable(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-}
-
-#[cfg(not(unix))]
-fn is_executable(path: &Path) -> bool {
-    path.is_file()
 }
 
 fn parse_version(text: &str) -> Option<(u32, u32)> {

@@ -1,6 +1,7 @@
 //! Hunks under review: where each of them lies in what the user's text is now, in which state it is,
 //! and which replacements bring it in or take it back. Pure; nothing here reads or writes.
 
+mod scatter;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,31 +13,14 @@ use super::lines;
 use super::merge::{Clash, FinalEnd, Merge, Piece, Place, Placement};
 use super::patch::{FileChange, Hunk, HunkKind};
 use crate::id::HunkId;
+use crate::pipeline::HunkState;
+use scatter::{Part, Presence, Scattered, scattered};
 use whole::{Whole, whole_file};
 
 pub(crate) use whole::same_text;
 
-/// In which state a hunk is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum HunkState {
-    /// It can be taken.
-    Pending,
-    /// Its text is in the user's file.
-    Applied,
-    /// It was sent to an editor, and nothing shows yet that it arrived.
-    Unconfirmed,
-    /// Applying it failed; it can be tried again.
-    Failed,
-    /// A person does not want it.
-    Rejected,
-    /// The user changed the same lines.
-    Conflict,
-    /// A later round replaced it.
-    Superseded,
-    /// It was applied and taken back.
-    Reverted,
-}
+/// Said of an applied hunk whose lines the user edited.
+const CHANGED_SINCE: &str = "it was changed since it was applied";
 
 impl HunkState {
     fn is_applied(self) -> bool {
@@ -132,6 +116,9 @@ pub fn replacements(
             Found::Text(_, Place::Present(_) | Place::Beside(_)) => {}
             Found::Text(number, Place::Taken(_)) if review.is_applied(number) => {}
             Found::Text(_, Place::Taken(_)) => misfits.push(review.placed(hunk)),
+            Found::Scattered(_, parts) => {
+                found.extend(review.each(parts, Presence::Missing, |part| &part.bring));
+            }
             Found::Whole => match whole_file(file, hunk, current) {
                 Whole::Fits(Some(text)) if text != current => found.extend(review.rewrite(&text)),
                 Whole::Fits(_) | Whole::Done => {}
@@ -160,6 +147,9 @@ pub fn reversals(
         match review.find(hunk) {
             Found::Text(number, Place::Present(lines) | Place::Beside(lines)) => {
                 found.push(review.replace(lines, review.merge.take_back(number, lines, review.end)));
+            }
+            Found::Scattered(_, parts) => {
+                found.extend(review.each(parts, Presence::There, |part| &part.take_back));
             }
             Found::Text(_, Place::Free(_)) | Found::Whole => {}
             Found::Text(..) => misfits.push(review.placed(hunk)),
@@ -254,11 +244,13 @@ struct Review<'a> {
     places: Vec<Place>,
     end: FinalEnd,
     undone: BTreeSet<usize>,
+    scattered: BTreeMap<usize, Scattered>,
     starts: Vec<usize>,
 }
 
 enum Found<'a> {
     Text(usize, &'a Place),
+    Scattered(usize, &'a Scattered),
     Whole,
 }
 
@@ -283,7 +275,11 @@ impl<'a> Review<'a> {
                 .and_then(|id| decided.get(*id))
                 .is_some_and(|state| state.is_applied())
         };
-        let (Placement { places, end }, undone) = settle(&merge, was_applied);
+        let (placement, undone) = settle(&merge, was_applied);
+        let base = file.base_text.as_deref().unwrap_or_default();
+        let still = |number: usize| was_applied(number) && !undone.contains(&number);
+        let scattered = scattered(base, text, &hunks, &placement, still);
+        let Placement { places, end } = placement;
         let mut starts = vec![0];
         for line in merge.current() {
             starts.push(starts.last().copied().unwrap_or(0) + line.len());
@@ -297,6 +293,7 @@ impl<'a> Review<'a> {
             places,
             end,
             undone,
+            scattered,
             starts,
         }
     }
@@ -304,7 +301,10 @@ impl<'a> Review<'a> {
     fn find(&self, hunk: &Hunk) -> Found<'_> {
         let number = self.ids.iter().position(|id| **id == hunk.id);
         match number.and_then(|number| Some((number, self.places.get(number)?))) {
-            Some((number, place)) => Found::Text(number, place),
+            Some((number, place)) => match self.scattered.get(&number) {
+                Some(scattered) => Found::Scattered(number, scattered),
+                None => Found::Text(number, place),
+            },
             None => Found::Whole,
         }
     }
@@ -319,11 +319,23 @@ impl<'a> Review<'a> {
         let (state, lines, conflict, reason) = match self.find(hunk) {
             Found::Whole => return self.placed_whole(hunk, decided),
             Found::Text(_, Place::Free(lines)) => (free(decided), lines.clone(), None, None),
+            Found::Scattered(number, scattered) => {
+                let there = scattered
+                    .parts
+                    .iter()
+                    .all(|part| part.presence == Presence::There);
+                let (state, reason) = match (there, self.is_applied(number)) {
+                    (true, _) => (settled(decided, HunkState::Applied), None),
+                    (false, true) => (HunkState::Applied, Some(CHANGED_SINCE.to_owned())),
+                    (false, false) => (free(decided), None),
+                };
+                (state, scattered.lines.clone(), None, reason)
+            }
             Found::Text(_, Place::Present(lines) | Place::Beside(lines)) => {
                 (settled(decided, HunkState::Applied), lines.clone(), None, None)
             }
             Found::Text(number, Place::Taken(clash)) if self.is_applied(number) => {
-                let reason = Some("it was changed since it was applied".to_owned());
+                let reason = Some(CHANGED_SINCE.to_owned());
                 (HunkState::Applied, clash.current.clone(), None, reason)
             }
             Found::Text(_, Place::Taken(clash)) => {
@@ -380,6 +392,14 @@ impl<'a> Review<'a> {
             lines: narrow(lines),
             new_text,
         }
+    }
+
+    /// A replacement for each change that is there or missing.
+    fn each(&self, of: &Scattered, presence: Presence, text: impl Fn(&Part) -> &String) -> Vec<Replacement> {
+        let parts = of.parts.iter().filter(|part| part.presence == presence);
+        parts
+            .map(|part| self.replace(&part.lines, text(part).clone()))
+            .collect()
     }
 
     /// The smallest replacements that make the current text this one.

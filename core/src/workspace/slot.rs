@@ -205,14 +205,22 @@ impl SlotPlace {
     }
 }
 
+/// Renames something into the trash; nothing there is fine. Takes no time whatever its size is.
 pub(crate) fn move_to_trash(path: &Path, trash: &Path) -> Result<()> {
     files::private_dir(trash)?;
     let target = trash.join(random_hex(TRASH_NAME_BYTES)?);
-    match std::fs::rename(path, &target) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(
-            format!("moving {} into the trash", path.display()),
-            &error,
-        )),
+    let moved = std::fs::rename(path, &target).or_else(|error| {
+        // a folder can only be moved by who may write into it
+        if error.kind() == std::io::ErrorKind::PermissionDenied && files::open_up(path) {
+            return std::fs::rename(path, &target);
+        }
+        Err(error)
+    });
+    match moved {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            let what = format!("moving {} into the trash", path.display());
+            Err(Error::io(what, &error))
+        }
         _ => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 //! New objects go here, never into the user's; the user's objects are read as alternates. Secret
 //! files of a snapshot lie *sealed* in an object directory of their own that no slot can read.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -137,6 +138,41 @@ impl Vault {
             .bytes()
             .await?;
         Ok(CommitId::new(commit))
+    }
+
+    /// Copies into our own store what a patch needs of the user's objects: all trees of both sides and
+    /// the changed blobs. Afterwards the user may prune or rewrite as they like.
+    pub(crate) async fn keep(&self, commits: &[&CommitId], blobs: &[String]) -> Result<()> {
+        let mut ids: BTreeSet<String> = blobs.iter().cloned().collect();
+        for commit in commits {
+            let (_, text) = self.visible(commit).await?;
+            let printed = self
+                .reading(["ls-tree", "-r", "-t", "-z", text.tree.as_str()])
+                .whole_tree()
+                .bytes()
+                .await?;
+            let lines = printed.split(|byte| *byte == 0);
+            let trees = lines.filter_map(|line| {
+                let head = String::from_utf8_lossy(line.get(..memchr::memchr(b'\t', line)?)?).into_owned();
+                head.split_once(" tree ").map(|(_, id)| id.to_owned())
+            });
+            ids.extend(trees);
+            ids.insert(text.tree.as_str().to_owned());
+        }
+        let list: String = ids.iter().flat_map(|id| [id, "\n"]).collect();
+        let packs = self.objects.join("pack");
+        files::private_dir(&packs)?;
+        let call = self.git.call([
+            "pack-objects".into(),
+            "--quiet".into(),
+            packs.join("pack").into_os_string(),
+        ]);
+        call.git_dir(&self.git_dir)
+            .stdin(list.into_bytes())
+            .whole_tree()
+            .bytes()
+            .await?;
+        Ok(())
     }
 
     /// Removes the refs that keep a commit.

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::LspClient;
 use super::wire::Wire;
+use crate::fixture::Home;
 
 /// How often the end of the process is looked for.
 const POLL: Duration = Duration::from_millis(2);
@@ -54,6 +55,15 @@ impl Setup {
     pub fn home(mut self, folder: impl Into<PathBuf>) -> Self {
         self.home = Some(folder.into());
         self
+    }
+
+    /// For the person of this home, with everything that is set there.
+    #[must_use]
+    pub fn of(mut self, home: &Home) -> Self {
+        for (name, value) in home.environment() {
+            self.env.insert(name.into(), value.into());
+        }
+        self.home(home.path(""))
     }
 
     /// Starts it.

@@ -15,7 +15,7 @@ use super::Reply;
 type Handler = Box<dyn FnMut(&Value) -> Reply + Send>;
 
 /// The conversation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Wire {
     shared: Arc<Shared>,
 }
@@ -78,6 +78,10 @@ impl Wire {
         self.shared.post(message).expect("the server reads");
     }
 
+    pub(super) fn try_post(&self, message: &Value) -> io::Result<()> {
+        self.shared.post(message)
+    }
+
     pub(super) fn close_input(&self) {
         *self.shared.input.lock().unwrap() = None;
     }
@@ -121,6 +125,10 @@ impl Wire {
 
     pub(super) fn request(&self, limit: Duration, like: impl Fn(&Value) -> bool) -> Option<Value> {
         self.shared.wait(limit, |heard| take(&mut heard.requests, &like))
+    }
+
+    pub(super) fn has_request(&self, like: impl Fn(&Value) -> bool) -> bool {
+        self.shared.heard().requests.iter().any(like)
     }
 
     pub(super) fn notifications(&self) -> Vec<Value> {

@@ -1,3 +1,18 @@
-//! End-to-end tests: the real binary, from outside.
+//! End-to-end tests: the built binary and real programs, over their outside surfaces only.
 
+mod budget;
+mod cli;
+mod crash;
+mod docs;
+mod folders;
 mod framing;
+mod gates;
+mod hostile;
+mod loop_api;
+mod loop_claude;
+mod loop_demo;
+mod neovim;
+mod rig_api;
+mod rig_claude;
+mod rig_fixture;
+mod vscode;

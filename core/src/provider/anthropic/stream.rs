@@ -19,7 +19,7 @@ const BLOCKS_MAX: usize = 4096;
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Frame {
     MessageStart {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "wire::null_as_default")]
         message: Start,
     },
     ContentBlockStart {
@@ -33,14 +33,14 @@ enum Frame {
         delta: BlockDelta,
     },
     MessageDelta {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "wire::null_as_default")]
         delta: End,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "wire::null_as_default")]
         usage: Counters,
     },
     MessageStop,
     Error {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "wire::null_as_default")]
         error: ErrorObject,
     },
     #[serde(other)]
@@ -52,6 +52,7 @@ enum Frame {
 struct Start {
     id: Option<String>,
     model: Option<String>,
+    #[serde(deserialize_with = "wire::null_as_default")]
     usage: Counters,
 }
 
@@ -63,6 +64,7 @@ struct End {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_field_names, reason = "the names of the wire")]
 struct Counters {
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
@@ -140,7 +142,7 @@ impl<'a> Answer<'a> {
         index: u64,
         mut start: Map<String, Value>,
         events: &mut (dyn FnMut(Delta) + Send),
-    ) -> Result<(), Box<CallFailure>> {
+    ) -> Result<(), CallFailure> {
         if self.blocks.len() >= BLOCKS_MAX {
             return Err(wire::malformed(self.provider, "too many content blocks"));
         }
@@ -198,7 +200,7 @@ impl<'a> Answer<'a> {
                 events(Delta::Reasoning(thinking));
             }
             (Block::Opaque(fields), BlockDelta::SignatureDelta { signature }) => {
-                append(fields, "signature", &signature)
+                append(fields, "signature", &signature);
             }
             _ => {}
         }
@@ -216,7 +218,7 @@ impl Reducer for Answer<'_> {
         &mut self,
         event: &Event,
         events: &mut (dyn FnMut(Delta) + Send),
-    ) -> Result<Progress, Box<CallFailure>> {
+    ) -> Result<Progress, CallFailure> {
         match wire::decode::<Frame>(self.provider, event)? {
             Frame::MessageStart { message } => {
                 self.usage = self.usage.raised_to(message.usage.usage());
@@ -248,7 +250,7 @@ impl Reducer for Answer<'_> {
         wire::usage_so_far(self.usage, self.streamed_bytes)
     }
 
-    fn finish(self) -> Result<Response, Box<CallFailure>> {
+    fn finish(self) -> Result<Response, CallFailure> {
         let ran_out = matches!(
             self.stop_reason.as_deref(),
             Some("max_tokens" | "model_context_window_exceeded")

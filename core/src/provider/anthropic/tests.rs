@@ -12,7 +12,7 @@ use crate::provider::{
 
 fn start() -> Value {
     json!({"type": "message_start", "message": {"id": "msg_1", "model": "model-1-dated", "role": "assistant", "new_field": {},
-        "usage": {"input_tokens": 12, "cache_read_input_tokens": 900, "cache_creation_input_tokens": 40, "output_tokens": 1, "service_tier": "x"}}})
+        "stop_reason": null, "usage": {"input_tokens": 12, "cache_read_input_tokens": 900, "cache_creation_input_tokens": 40, "output_tokens": 1, "service_tier": "x"}}})
 }
 
 fn text_block(text: &str) -> Vec<Value> {
@@ -346,5 +346,46 @@ async fn a_port_where_nobody_listens_means_that_nothing_was_sent() {
     assert_eq!(
         (failure.sent, failure.error.code.as_ref()),
         (Sent::Nothing, "providerUnreachable")
+    );
+}
+
+#[tokio::test]
+async fn json_where_a_stream_was_asked_for_is_a_failure_with_the_class_of_its_error() {
+    let json = |body: Value| {
+        Reply::Status(
+            200,
+            vec![("content-type", "application/json".to_owned())],
+            body.to_string(),
+        )
+    };
+    let failure = failure_of(json(
+        json!({"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}),
+    ))
+    .await;
+    assert_eq!(
+        (failure.class, failure.sent),
+        (FailureClass::Throttled { retry_after: None }, Sent::Started)
+    );
+    let failure = failure_of(json(json!({"content": [{"type": "text", "text": "whole"}]}))).await;
+    assert_eq!(
+        (failure.class, failure.sent),
+        (FailureClass::Invalid, Sent::Started),
+        "never a success"
+    );
+}
+
+#[tokio::test]
+async fn null_where_others_leave_out_is_no_error() {
+    let frames = [
+        json!({"type": "message_start", "message": {"id": null, "model": null, "usage": null}}),
+        json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "fine"}}),
+        json!({"type": "message_delta", "delta": null, "usage": null}),
+        json!({"type": "message_stop"}),
+    ];
+    let server = Server::start(judge_messages, vec![Reply::Stream(testing::events(&frames))]).await;
+    let (response, _) = call(&server, &request("hello")).await.expect("answers");
+    assert_eq!(
+        (response.text().as_str(), response.usage.is_empty()),
+        ("fine", true)
     );
 }

@@ -74,17 +74,49 @@ pub(super) fn respond(request: &Request, briefing: &Briefing) -> Turn {
         let Some((path, text, is_whole)) = read_result(read) else {
             continue;
         };
-        let line = briefing
-            .origin
-            .as_ref()
-            .filter(|(origin, _)| *origin == path)
-            .and_then(|(_, line)| *line);
-        let spots = spot::find(&path, &text);
-        if let Some(spot) = spot::choose(&spots, line, briefing) {
-            return edit(&path, &text, spot, is_whole, &edits, &has_tool);
+        if let Some(spot) = open_spot(&path, &text, briefing) {
+            return edit(&path, &text, &spot, is_whole, &edits, &has_tool);
+        }
+    }
+    // Whoever names a file means that file: a note there rather than a change elsewhere.
+    let named: Vec<&String> = briefing
+        .origin
+        .iter()
+        .map(|(path, _)| path)
+        .chain(&briefing.targets)
+        .collect();
+    let is_read = |path: &str| {
+        reads
+            .iter()
+            .any(|read| read.input.get("path").and_then(Value::as_str) == Some(path))
+    };
+    if named.iter().all(|path| is_read(path)) {
+        let named_read = reads
+            .iter()
+            .filter_map(|read| read_result(read))
+            .find(|(path, ..)| named.contains(&path));
+        if let Some((path, text, is_whole)) = named_read {
+            return match spot::note(&path, &text, line_in(&path, briefing), &briefing.title) {
+                Some(spot) => edit(&path, &text, &spot, is_whole, &edits, &has_tool),
+                None => Turn::say(format!(
+                    "Nothing was changed: the note about this task is in {path} already. {HONEST}"
+                )),
+            };
         }
     }
     next_read(&calls, &reads, briefing, &has_tool)
+}
+
+fn line_in(path: &str, briefing: &Briefing) -> Option<usize> {
+    briefing
+        .origin
+        .as_ref()
+        .filter(|(origin, _)| origin == path)
+        .and_then(|(_, line)| *line)
+}
+
+fn open_spot(path: &str, text: &str, briefing: &Briefing) -> Option<Spot> {
+    spot::choose(&spot::find(path, text), line_in(path, briefing), briefing).cloned()
 }
 
 fn edit(
@@ -189,21 +221,14 @@ fn after_edit(edit: &Call<'_>, calls: &[Call<'_>], briefing: &Briefing, can_run_
     if run.is_none() && can_run_tests && !briefing.tests.is_empty() {
         return Turn::call("Running the tests.", "run_test", json!({}));
     }
-    let done = calls
+    let reads = calls
         .iter()
         .filter(|call| call.name == "read_file")
-        .find_map(|read| {
-            let (read_path, text, _) = read_result(read)?;
-            let line = briefing
-                .origin
-                .as_ref()
-                .filter(|(origin, _)| *origin == read_path)
-                .and_then(|(_, line)| *line);
-            (read_path == path).then(|| {
-                spot::choose(&spot::find(path, &text), line, briefing).map(|spot| spot.done.clone())
-            })?
-        });
-    let what = done.unwrap_or_else(|| "Changed".to_owned());
+        .filter_map(read_result);
+    let done = reads
+        .filter(|(read, ..)| read == path)
+        .find_map(|(_, text, _)| open_spot(path, &text, briefing));
+    let what = done.map_or_else(|| "Left a note about the task".to_owned(), |spot| spot.done);
     let tests = match run {
         Some(run) if writer::has_passed(&run.result, run.is_error) => "The tests passed.",
         Some(_) => "The tests failed after it.",

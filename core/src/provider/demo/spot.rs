@@ -4,12 +4,15 @@
 use super::body::{Implementation, implement, names_of};
 use super::briefing::Briefing;
 use super::change::Change;
+use super::comment::{is_placeholder, todo_in};
 use super::language::{Bodies, Docs, Language, Signature};
 
 /// Longest function body that is looked at (lines).
 const BODY_LINES_MAX: usize = 40;
 /// Longest file that is looked at (lines).
 const LINES_MAX: usize = 20_000;
+/// Longest text of the task in a note (characters).
+const NOTE_CHARS_MAX: usize = 120;
 const SIGNED: &str = "clode-ls demo";
 
 /// What kind of work.
@@ -57,6 +60,48 @@ pub(super) fn choose<'a>(spots: &'a [Spot], hint: Option<usize>, briefing: &Brie
         .or_else(nearest)
         .or_else(|| spots.iter().find(open))
         .or_else(|| spots.first())
+}
+
+/// A comment about the task at the line where it began (from 1), else at the top; none when it is
+/// there already.
+pub(super) fn note(path: &str, text: &str, line: Option<usize>, title: &str) -> Option<Spot> {
+    let language = Language::of(path)?;
+    let lines: Vec<&str> = text.lines().take(LINES_MAX).collect();
+    let first = usize::from(lines.first().is_some_and(|line| line.starts_with("#!")));
+    let at = line
+        .map_or(first, |line| line.saturating_sub(1))
+        .max(first)
+        .min(lines.len().saturating_sub(1));
+    let anchor = lines.get(at).copied().unwrap_or_default();
+    let (open, close) = match language.comments.first().copied().unwrap_or("#") {
+        "<!--" => ("<!--", " -->"),
+        mark => (mark, ""),
+    };
+    let title: String = title
+        .replace("*/", "")
+        .replace("-->", "")
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(NOTE_CHARS_MAX)
+        .collect();
+    let note = format!(
+        "{}{open} The {SIGNED} was asked here: {}{close}",
+        indent(anchor),
+        title.trim()
+    );
+    let is_there = lines.iter().any(|line| line.trim() == note.trim());
+    (!is_there).then(|| Spot {
+        what: What::Todo,
+        line: at,
+        name: String::new(),
+        title: "Leave a note about the task".to_owned(),
+        done: "Left a note about the task".to_owned(),
+        change: Change {
+            start: at,
+            end: at + 1,
+            lines: vec![note, anchor.to_owned()],
+        },
+    })
 }
 
 /// Everything there is to do in this text, in the order of its lines.
@@ -447,86 +492,4 @@ fn docs(language: &Language, indent: &str, sentence: &str) -> Vec<String> {
         Docs::StringInside => vec![format!("{indent}    \"\"\"{sentence}\"\"\"")],
         Docs::Nowhere => Vec::new(),
     }
-}
-
-/// What stands before a TODO in a comment, its text, and what closes the comment.
-fn todo_in<'a>(language: &Language, line: &'a str) -> Option<(&'a str, &'a str, &'a str)> {
-    let is_star = |mark: &str| mark == "*";
-    let comment = language.comments.iter().filter_map(|mark| {
-        if is_star(mark) {
-            line.trim_start().starts_with('*').then(|| indent(line).len())
-        } else {
-            line.find(mark)
-        }
-    });
-    let comment = comment.min()?;
-    let word = ["TODO", "FIXME"]
-        .into_iter()
-        .filter_map(|word| Some((line.get(comment..)?.find(word)? + comment, word)))
-        .min()?;
-    let (at, word) = word;
-    let before = line.get(..at)?;
-    let mut rest = line.get(at + word.len()..)?;
-    if rest.starts_with(|c: char| c.is_alphanumeric() || c == '_')
-        || before.ends_with(|c: char| c.is_alphanumeric() || c == '_')
-    {
-        return None;
-    }
-    if let Some((_, after)) = rest.strip_prefix('(').and_then(|inner| inner.split_once(')')) {
-        rest = after;
-    }
-    let rest = rest.trim_start_matches([':', ' ', '-', '\t']).trim_end();
-    let closing = ["*/", "-->"].into_iter().find(|closing| rest.ends_with(closing));
-    match closing {
-        Some(closing) => {
-            let text = rest.strip_suffix(closing).unwrap_or(rest).trim_end();
-            Some((before, text, if closing == "*/" { " */" } else { " -->" }))
-        }
-        None => Some((before, rest, "")),
-    }
-}
-
-/// Whether this code only holds a place: plainly, or as a default value beside a TODO.
-fn is_placeholder(code: &str, has_todo: bool) -> bool {
-    const PLAIN: &[&str] = &["pass", "...", "todo!()", "unimplemented!()"];
-    const PLAIN_STARTS: &[&str] = &[
-        "todo!(",
-        "unimplemented!(",
-        "raise NotImplementedError",
-        "throw new UnsupportedOperationException",
-        "throw new NotImplemented",
-    ];
-    const DEFAULTS: &[&str] = &[
-        "0",
-        "0.0",
-        "false",
-        "true",
-        "nil",
-        "None",
-        "String::new()",
-        "Default::default()",
-        "Vec::new()",
-        "\"\"",
-        "''",
-        "-1",
-        "null",
-        "undefined",
-        "\"\".to_string()",
-        "\"\".to_owned()",
-        "[]",
-    ];
-    let code = code.trim().trim_end_matches(';').trim();
-    let lowered = code.to_ascii_lowercase();
-    let says_so = lowered.contains("not implemented") || lowered.contains("todo");
-    let raises = ["throw new ", "panic(", "panic!(", "error(", "raise "]
-        .iter()
-        .any(|start| code.starts_with(start));
-    let value = code.strip_prefix("return").map_or(code, str::trim);
-    PLAIN.contains(&code)
-        || PLAIN_STARTS.iter().any(|start| code.starts_with(start))
-        || (raises && says_so)
-        || (has_todo && (value.is_empty() || DEFAULTS.contains(&value)))
-        || code.starts_with("let _ = ")
-        || code.starts_with("(void)")
-        || code.starts_with("_ = ")
 }

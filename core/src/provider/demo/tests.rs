@@ -69,11 +69,11 @@ impl Repository {
             }
             "read_file" => {
                 let text = self.files.get(&path).ok_or("no such file")?;
-                Ok(text
+                let lines = text
                     .lines()
                     .enumerate()
-                    .map(|(at, line)| format!("{:>5}\t{line}\n", at + 1))
-                    .collect())
+                    .map(|(at, line)| format!("{:>5}\t{line}", at + 1));
+                Ok(lines.collect::<Vec<_>>().join("\n"))
             }
             "edit_file" if self.refuse_edits => Err("old_text was not found".to_owned()),
             "edit_file" => {
@@ -221,9 +221,10 @@ async fn failing_tests_refused_edits_and_empty_repositories_are_reported_as_such
     assert_eq!(stubborn.used, ["read_file", "edit_file", "write_file"]);
     assert_eq!(stubborn.files["src/lib.rs"], LIB.replace("todo!()", "a + b"));
 
-    let mut done = Repository::with(&[("src/lib.rs", "/// Fine.\npub fn fine() {}\n")]);
+    let fine = "/// Fine.\npub fn fine() {}\n";
+    let mut done = Repository::with(&[("src/lib.rs", fine)]);
     assert!(
-        done.develop("touches: src/lib.rs")
+        done.develop("Please look around")
             .await
             .starts_with("Nothing was changed")
     );
@@ -238,6 +239,29 @@ async fn failing_tests_refused_edits_and_empty_repositories_are_reported_as_such
             .await
             .text()
             .starts_with("Nothing was changed")
+    );
+}
+
+#[tokio::test]
+async fn a_named_file_with_nothing_open_gets_a_note_and_no_other_file_is_touched() {
+    let fine = "/// Fine.\npub fn fine() {\n    run();\n}\n";
+    let mut repository =
+        Repository::with(&[("src/lib.rs", fine), ("src/other.rs", "// TODO: not asked for\n")]);
+    let task = "Title: Make it faster\nOrigin: src/lib.rs:3\n";
+    let said = repository.develop(task).await;
+    assert!(
+        said.starts_with("Left a note about the task in src/lib.rs"),
+        "{said}"
+    );
+    let expected = fine.replace(
+        "    run",
+        "    // The clode-ls demo was asked here: Make it faster\n    run",
+    );
+    assert_eq!(repository.files["src/lib.rs"], expected);
+    assert_eq!(repository.files["src/other.rs"], "// TODO: not asked for\n");
+    assert!(
+        repository.develop(task).await.starts_with("Nothing was changed"),
+        "not twice"
     );
 }
 

@@ -6,7 +6,7 @@ use regex::Regex;
 use serde_json::json;
 
 use super::briefing::Briefing;
-use super::language::Language;
+use super::language::{Language, Name};
 use super::spot::{self, Spot, What};
 use super::{Turn, developer};
 use crate::provider::message::Request;
@@ -43,7 +43,7 @@ pub(super) fn plan(briefing: &Briefing) -> String {
         }
         Some((path, None)) => {
             let goal = format!(
-                "Look at `{path}` and settle the first TODO there, or document the first public item that has no documentation."
+                "Settle in `{path}` what a fixed rule can settle (a TODO, an empty function, a missing description), else leave a note about the task there."
             );
             (path.clone(), format!("Settle what is open in {path}"), goal)
         }
@@ -53,25 +53,30 @@ pub(super) fn plan(briefing: &Briefing) -> String {
             "Find a TODO, or a public item without documentation, and settle it.".to_owned(),
         ),
     };
-    let tests_list = briefing.tests.join(", ");
-    let mut plan = format!(
-        "# Plan: {}\n\n## Goal\n{goal} {HONEST}\n\n## Steps\n### step-1: {step}\n- agent: developer\n",
-        title(briefing)
-    );
-    if !touches.is_empty() {
-        plan.push_str(&format!("- touches: {touches}\n"));
-    }
-    if !tests_list.is_empty() {
-        plan.push_str(&format!("- tests: {tests_list}\n"));
-    }
-    plan.push_str(&format!("\n{step}. Nothing else changes.\n\n## Tests\n"));
-    if briefing.tests.is_empty() {
-        plan.push_str("No test command was named.\n");
-    }
-    for test in &briefing.tests {
-        plan.push_str(&format!("- {test}\n"));
-    }
-    plan
+    let touches = if touches.is_empty() {
+        String::new()
+    } else {
+        format!("- touches: {touches}\n")
+    };
+    let tests = if briefing.tests.is_empty() {
+        String::new()
+    } else {
+        format!("- tests: {}\n", briefing.tests.join(", "))
+    };
+    let proof = if briefing.tests.is_empty() {
+        "No test command was named.\n".to_owned()
+    } else {
+        briefing
+            .tests
+            .iter()
+            .flat_map(|test| ["- ", test, "\n"])
+            .collect()
+    };
+    let title = title(briefing);
+    format!(
+        "# Plan: {title}\n\n## Goal\n{goal} {HONEST}\n\n## Steps\n### step-1: {step}\n- agent: developer\n{touches}{tests}\n\
+         {step}. Nothing else changes.\n\n## Tests\n{proof}"
+    )
 }
 
 /// The verdict of QA, after running the tests if that is possible.
@@ -169,7 +174,7 @@ pub(super) fn target(briefing: &Briefing) -> Option<(String, Option<Spot>)> {
         .chain(&briefing.listed);
     known
         .filter(|path| Language::of(path).is_some())
-        .min_by_key(|path| path.ends_with(".md"))
+        .min_by_key(|path| Language::of(path).is_some_and(|language| language.name == Name::Markdown))
         .map(|path| (path.clone(), None))
 }
 

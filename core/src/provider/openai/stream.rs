@@ -28,17 +28,17 @@ enum Frame {
     },
     #[serde(rename = "response.output_text.delta")]
     Text {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "wire::null_as_default")]
         delta: String,
     },
     #[serde(rename = "response.reasoning_summary_text.delta")]
     Reasoning {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "wire::null_as_default")]
         delta: String,
     },
     #[serde(rename = "response.function_call_arguments.delta")]
     Arguments {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "wire::null_as_default")]
         delta: String,
     },
     #[serde(rename = "response.completed")]
@@ -80,8 +80,8 @@ struct Details {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Counters {
-    input_tokens: u64,
-    output_tokens: u64,
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
     input_tokens_details: Option<InputDetails>,
 }
 
@@ -118,14 +118,15 @@ impl<'a> Answer<'a> {
     /// Input includes the cached part on this wire: it is taken out again.
     fn note_usage(&mut self, end: &End) {
         if let Some(usage) = &end.usage {
+            let input = usage.input_tokens.unwrap_or(0);
             let details = usage.input_tokens_details.as_ref();
             let cached = details
                 .and_then(|details| details.cached_tokens)
                 .unwrap_or(0)
-                .min(usage.input_tokens);
+                .min(input);
             let seen = Usage {
-                input_tokens: usage.input_tokens - cached,
-                output_tokens: usage.output_tokens,
+                input_tokens: input - cached,
+                output_tokens: usage.output_tokens.unwrap_or(0),
                 cache_read_tokens: cached,
                 cache_write_tokens: 0,
             };
@@ -147,7 +148,7 @@ impl Reducer for Answer<'_> {
         &mut self,
         event: &Event,
         events: &mut (dyn FnMut(Delta) + Send),
-    ) -> Result<Progress, Box<CallFailure>> {
+    ) -> Result<Progress, CallFailure> {
         if event.data == b"[DONE]" {
             return Ok(Progress::Quiet);
         }
@@ -207,7 +208,7 @@ impl Reducer for Answer<'_> {
         wire::usage_so_far(self.usage, self.streamed_bytes)
     }
 
-    fn finish(self) -> Result<Response, Box<CallFailure>> {
+    fn finish(self) -> Result<Response, CallFailure> {
         let end = self.end.unwrap_or_default();
         let reason = end.incomplete_details.and_then(|details| details.reason);
         let items = end
@@ -273,11 +274,10 @@ impl Reducer for Answer<'_> {
     }
 }
 
-/// Arguments as text; none at all are an empty object.
+/// Arguments as text; none at all, or null, are an empty object.
 pub(in crate::provider) fn parse_arguments(text: &str) -> serde_json::Result<Value> {
-    if text.trim().is_empty() {
-        Ok(Value::Object(serde_json::Map::new()))
-    } else {
-        serde_json::from_str(text)
+    match text.trim() {
+        "" | "null" => Ok(Value::Object(serde_json::Map::new())),
+        text => serde_json::from_str(text),
     }
 }

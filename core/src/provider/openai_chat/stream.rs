@@ -131,7 +131,7 @@ impl<'a> Answer<'a> {
         &mut self,
         piece: Piece,
         events: &mut (dyn FnMut(Delta) + Send),
-    ) -> Result<(), Box<CallFailure>> {
+    ) -> Result<(), CallFailure> {
         self.has_refused |= piece.refusal.as_ref().is_some_and(|text| !text.is_empty());
         let content = match piece.content {
             Some(Value::String(text)) => text,
@@ -164,7 +164,7 @@ impl<'a> Answer<'a> {
         &mut self,
         piece: CallPiece,
         events: &mut (dyn FnMut(Delta) + Send),
-    ) -> Result<(), Box<CallFailure>> {
+    ) -> Result<(), CallFailure> {
         let last = self.calls.last_key_value().map(|(index, _)| *index);
         let begins = piece.id.as_ref().is_some_and(|id| !id.is_empty());
         let index = piece
@@ -206,7 +206,7 @@ impl Reducer for Answer<'_> {
         &mut self,
         event: &Event,
         events: &mut (dyn FnMut(Delta) + Send),
-    ) -> Result<Progress, Box<CallFailure>> {
+    ) -> Result<Progress, CallFailure> {
         if event.data.trim_ascii() == b"[DONE]" {
             // Without a reason to stop this is no end: reading on finds the truncation.
             return Ok(if self.finish_reason.is_some() {
@@ -253,7 +253,7 @@ impl Reducer for Answer<'_> {
         self.finish_reason.is_some()
     }
 
-    fn finish(self) -> Result<Response, Box<CallFailure>> {
+    fn finish(self) -> Result<Response, CallFailure> {
         let ran_out = self.finish_reason.as_deref() == Some("length");
         let mut content = Vec::with_capacity(self.calls.len() + 1);
         content.extend((!self.text.is_empty()).then_some(Content::Text(self.text)));

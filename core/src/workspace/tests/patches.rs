@@ -198,3 +198,106 @@ async fn nothing_changed_is_an_empty_patch() {
     let (_, patch, _) = patch_of(&world, |_| {}).await;
     assert_eq!((patch.files.len(), patch.to_unified()), (0, String::new()));
 }
+
+#[tokio::test]
+async fn a_kept_patch_outlives_what_the_user_prunes() {
+    let world = World::new().await;
+    world.write("src/a", "a\n");
+    world.write("b", "b\n");
+    world.commit_all();
+    let (repository, patch, _) = patch_of(&world, |slot| write(&slot.root.join("src/a"), b"agent\n")).await;
+    world.workspaces.keep(&repository, &patch).await.unwrap();
+
+    world.write("src/a", "rewritten\n");
+    world.git(&["add", "-A"]);
+    world.git(&["commit", "-q", "--amend", "-m", "other"]);
+    world.git(&["reflog", "expire", "--expire=now", "--all"]);
+    world.git(&["gc", "-q", "--prune=now"]);
+
+    let again = world
+        .workspaces
+        .patch(&repository, &patch.base, &patch.result)
+        .await
+        .unwrap();
+    assert_eq!(again, patch);
+    let base = world
+        .workspaces
+        .file_at(&repository, &patch.base, "src/a")
+        .await
+        .unwrap();
+    assert_eq!(base.as_deref(), Some(b"a\n".as_slice()));
+}
+
+/// A small generator, so that every run sees the same texts.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(2_685_821_657_736_338_717) >> 33) % sides
+    }
+
+    fn line(&mut self) -> String {
+        let words = [
+            "",
+            "}",
+            "let x = 1;",
+            "// ä",
+            "\ttab",
+            "--- a",
+            "+++ b",
+            "@@ -1 +1 @@",
+            " end ",
+            "\\ No newline",
+        ];
+        format!(
+            "{}{}",
+            words[usize::try_from(self.roll(words.len() as u64)).unwrap()],
+            self.roll(4)
+        )
+    }
+
+    fn text(&mut self, lines: &[String]) -> String {
+        let end = if self.roll(4) == 0 { "\r\n" } else { "\n" };
+        let text = lines.join(end);
+        if self.roll(3) == 0 { text } else { text + end }
+    }
+
+    fn edited(&mut self, lines: &[String]) -> Vec<String> {
+        let mut lines = lines.to_vec();
+        for _ in 0..=self.roll(5) {
+            let at = usize::try_from(self.roll(lines.len() as u64 + 1)).unwrap();
+            match self.roll(3) {
+                0 if at < lines.len() => drop(lines.remove(at)),
+                1 if at < lines.len() => lines[at] = self.line(),
+                _ => lines.insert(at, self.line()),
+            }
+        }
+        lines
+    }
+}
+
+#[tokio::test]
+async fn git_applies_the_patch_of_any_texts() {
+    let world = World::new().await;
+    let mut dice = Dice(0x5eed);
+    let mut results = Vec::new();
+    for number in 0..150 {
+        let length = dice.roll(30);
+        let base: Vec<String> = (0..length).map(|_| dice.line()).collect();
+        let result = dice.edited(&base);
+        world.write(&format!("file {number}"), &dice.text(&base));
+        results.push(dice.text(&result));
+    }
+    world.commit_all();
+    let (_, patch, slot) = patch_of(&world, |slot| {
+        for (number, text) in results.iter().enumerate() {
+            write(&slot.root.join(format!("file {number}")), text.as_bytes());
+        }
+    })
+    .await;
+    assert!(patch.files.len() > 100);
+    apply_by_git(&world, &patch, &slot);
+}

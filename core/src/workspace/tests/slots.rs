@@ -322,7 +322,7 @@ async fn a_forgotten_snapshot_has_no_ref_any_more() {
                 "alias.ours=!GIT_OBJECT_DIRECTORY='{}' git {git_dir} for-each-ref",
                 objects.display()
             ),
-            "refs",
+            "ours",
         ]);
         found.lines().count()
     };
@@ -333,4 +333,31 @@ async fn a_forgotten_snapshot_has_no_ref_any_more() {
         .await
         .unwrap();
     assert_eq!(refs(), 0);
+}
+
+#[tokio::test]
+async fn nobody_else_can_look_into_state_and_cache() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = prepared().await;
+    let repository = world.repository().await;
+    let snapshot = world.snapshot(&repository).await;
+    let slot = world.slot(&repository, &snapshot).await;
+    let id = repository.id.as_str();
+    let private = [
+        format!("state/repositories/{id}"),
+        "state/scratch".to_owned(),
+        format!("cache/{id}/slots"),
+    ];
+    for path in private
+        .iter()
+        .map(|path| world.root().join(path))
+        .chain([slot.root.clone()])
+    {
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o700,
+            "{}",
+            path.display()
+        );
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::process::Spawner;
 use crate::workspace::{Buffer, Places, Repository, Slot, SlotNote, Snapshot, UserHome, Workspaces};
 
 pub(super) struct World {
@@ -32,7 +33,8 @@ impl World {
             cache: root.join("cache"),
             user,
         };
-        let workspaces = Workspaces::open(places, search_path()).await.unwrap();
+        let spawner = Spawner::new("/nonexistent/shim".into());
+        let workspaces = Workspaces::open(places, spawner, search_path()).await.unwrap();
         let world = Self { place, workspaces };
         world.git(init);
         world

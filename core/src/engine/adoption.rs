@@ -1,0 +1,37 @@
+//! Runs that nobody drives: found when a workspace is opened, driven on where that is wanted.
+
+use super::{Engine, actor, locked};
+use crate::error::Result;
+use crate::id::{PipelineId, RepositoryId};
+use crate::pipeline::{MACHINE_VERSION, Status};
+use crate::store::{RunFilter, RunRow};
+
+impl Engine {
+    /// Runs of a repository that go on when somebody drives them, and that nobody drives.
+    pub async fn orphans(&self, repository: &RepositoryId) -> Result<Vec<RunRow>> {
+        let store = &self.shared.services.store;
+        let filter = RunFilter {
+            repository: Some(repository.clone()),
+            unfinished_only: true,
+            ..RunFilter::default()
+        };
+        let is_orphan = |row: &RunRow| {
+            let driven = row.owner.as_ref().is_some_and(|owner| store.is_alive(owner));
+            let ours = row
+                .machine_version()
+                .is_ok_and(|version| version == MACHINE_VERSION);
+            !driven && ours && row.status != Status::Paused.as_str()
+        };
+        Ok(store.runs(filter).await?.into_iter().filter(is_orphan).collect())
+    }
+
+    /// Drives a run here unless a living process does.
+    pub async fn adopt(&self, run: &PipelineId) -> Result<()> {
+        actor::ensure(&self.shared, run).await
+    }
+
+    /// Whether this process drives the run.
+    pub fn drives(&self, run: &PipelineId) -> bool {
+        locked(&self.shared.actors).contains_key(run)
+    }
+}

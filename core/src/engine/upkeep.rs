@@ -1,0 +1,48 @@
+//! What must be done now and then: slots and scratch of the dead, a backup of the database, contents that
+//! nothing refers to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Shared;
+
+/// Wait after the start, so that an editor gets its answers first.
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+/// Time between two rounds.
+const INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// Ready slots that are kept for each repository.
+const POOLED_SLOTS_MAX: u32 = 4;
+
+/// Does it until the engine stops.
+pub(super) fn start(shared: &Arc<Shared>) {
+    let weak = Arc::downgrade(shared);
+    let stop = shared.stop.clone();
+    tokio::spawn(async move {
+        let mut wait = FIRST_WAIT;
+        while stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_some() {
+            let Some(shared) = weak.upgrade() else { return };
+            if stop.run_until_cancelled(round(&shared)).await.is_none() {
+                return;
+            }
+            wait = INTERVAL;
+        }
+    });
+}
+
+async fn round(shared: &Shared) {
+    let services = &shared.services;
+    // A run that goes on begins its step from a checkpoint in our store: no slot of a dead owner is needed.
+    match services.workspaces.janitor(POOLED_SLOTS_MAX, |_| false).await {
+        Ok(swept) => tracing::debug!(?swept, "swept working directories"),
+        Err(error) => tracing::warn!(%error, "working directories could not be swept"),
+    }
+    if services.store.writable().is_err() {
+        return;
+    }
+    if let Err(error) = services.store.back_up().await {
+        tracing::warn!(%error, "the database could not be backed up");
+    }
+    if let Err(error) = services.store.sweep_blobs().await {
+        tracing::warn!(%error, "unused contents could not be swept");
+    }
+}

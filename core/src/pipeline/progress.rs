@@ -1,0 +1,197 @@
+//! Steps as they end: what a result, a verdict or a failure leads to.
+
+use super::event::{Effect, RunEvent};
+use super::gate::GateKind;
+use super::spec::StepRole;
+use super::state::{Ending, Machine};
+use super::step::{StepFailure, StepFailureClass, StepOutput, StepRecord, StepStatus, Verdict};
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::id::StepId;
+
+impl Machine {
+    /// The record of a step that runs this very attempt; late words of an earlier one are ignored.
+    pub(super) fn running(&mut self, step: &StepId, attempt: u32) -> Option<&mut StepRecord> {
+        self.step_mut(step)
+            .filter(|record| record.status == StepStatus::Running && record.attempts == attempt)
+    }
+
+    pub(super) fn step_finished(
+        &mut self,
+        at: Timestamp,
+        step: &StepId,
+        attempt: u32,
+        output: StepOutput,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(record) = self.running(step, attempt) else {
+            return;
+        };
+        record.status = StepStatus::Finished;
+        record.ended_at = Some(at);
+        record.error = None;
+        record.failures = 0;
+        let spec = record.spec.clone();
+        record.output = Some(output.clone());
+        effects.push(Effect::Publish {
+            event: RunEvent::StepFinished {
+                step_id: step.clone(),
+                agent: spec.agent.clone(),
+                status: "finished".to_owned(),
+                summary: output.summary.clone(),
+                error: None,
+            },
+        });
+        self.drop_questions_of(step);
+        match spec.role {
+            StepRole::Brief => self.brief = output.document,
+            StepRole::Plan => {
+                self.plan.clone_from(&output.document);
+                self.plan_draft = None;
+                self.open_plan_gate(at, step, &output, effects);
+            }
+            StepRole::Change => self.result = output.files.or_else(|| self.result.take()),
+            StepRole::Verify => self.judged(step, &output, effects),
+            StepRole::Learn => self.open_knowledge_gate(at, step, &output, effects),
+        }
+    }
+
+    pub(super) fn judged(&mut self, step: &StepId, output: &StepOutput, effects: &mut Vec<Effect>) {
+        if output.verdict != Some(Verdict::Failed) {
+            self.findings = None;
+            return;
+        }
+        self.findings.clone_from(&output.document);
+        let changed = self
+            .step_with_role(StepRole::Change)
+            .map(|record| record.spec.id.clone());
+        match changed {
+            Some(change) if self.round <= self.spec.rounds_max => {
+                self.round += 1;
+                for id in self.downstream(&change) {
+                    if let Some(record) = self.step_mut(&id) {
+                        record.reset();
+                    }
+                }
+            }
+            Some(_) => {
+                let error = Error::new(crate::Kind::State, "qaFailed", format!("QA is not satisfied after {} rounds: {}", self.round, output.summary))
+                    .hint("read the findings and the patch (`clode-ls pipelines show`), then retry, or take the patch as it is");
+                if let Some(record) = self.step_mut(step) {
+                    record.status = StepStatus::Failed;
+                    record.error = Some(error.clone());
+                }
+                self.end(Ending::Failed, Some(error), effects);
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn step_failed(
+        &mut self,
+        at: Timestamp,
+        step: &StepId,
+        attempt: u32,
+        failure: StepFailure,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (attempts_max, initial, longest) = (
+            self.spec.attempts_max,
+            self.spec.retry_initial_ms,
+            self.spec.retry_max_ms,
+        );
+        let seed = self.spec.pipeline.as_str().to_owned();
+        let Some(record) = self.running(step, attempt) else {
+            return;
+        };
+        record.ended_at = Some(at);
+        record.error = Some(failure.error.clone());
+        let again = failure.class == StepFailureClass::Transient && record.failures + 1 < attempts_max;
+        if again {
+            record.failures += 1;
+            record.status = StepStatus::Backoff;
+            let wait = backoff_ms(
+                initial,
+                longest,
+                record.failures,
+                &format!("{seed}/{step}/{attempt}"),
+            );
+            record.not_before = Some(at.plus_ms(wait));
+            effects.push(Effect::SetTimer { at: at.plus_ms(wait) });
+        } else {
+            record.status = StepStatus::Failed;
+        }
+        effects.push(Effect::Publish {
+            event: RunEvent::StepFinished {
+                step_id: step.clone(),
+                agent: record.spec.agent.clone(),
+                status: if again { "retrying" } else { "failed" }.to_owned(),
+                summary: failure.error.message.clone(),
+                error: Some(failure.error.clone()),
+            },
+        });
+        self.drop_questions_of(step);
+        let optional = self
+            .step(step)
+            .is_some_and(|record| record.spec.role == StepRole::Learn);
+        if !again && optional {
+            if let Some(record) = self.step_mut(step) {
+                record.status = StepStatus::Skipped;
+            }
+        } else if !again {
+            self.end(Ending::Failed, Some(failure.error), effects);
+        }
+    }
+
+    /// A step that ended asks nothing any more.
+    pub(super) fn drop_questions_of(&mut self, step: &StepId) {
+        self.gates.retain(|gate| {
+            !(gate.is_open()
+                && gate.step.as_ref() == Some(step)
+                && gate.kind != GateKind::Plan
+                && gate.kind != GateKind::Knowledge)
+        });
+    }
+
+    pub(super) fn time_reached(&mut self, at: Timestamp, effects: &mut Vec<Effect>) {
+        let late: Vec<(StepId, u32)> = self
+            .steps
+            .iter()
+            .filter(|step| step.status == StepStatus::Running && !self.asks(&step.spec.id))
+            .filter(|step| {
+                step.started_at
+                    .is_some_and(|start| start.plus_ms(step.spec.time_limit_ms) <= at)
+            })
+            .map(|step| (step.spec.id.clone(), step.attempts))
+            .collect();
+        for (step, attempt) in late {
+            effects.push(Effect::AbortStep { step: step.clone() });
+            let error = Error::new(
+                crate::Kind::Provider,
+                "stepTimedOut",
+                format!("step `{step}` took longer than its time limit"),
+            )
+            .hint("retry it, or give it a smaller task");
+            self.step_failed(at, &step, attempt, StepFailure::transient(error), effects);
+        }
+    }
+
+    pub(super) fn asks(&self, step: &StepId) -> bool {
+        self.open_gates()
+            .any(|gate| gate.step.as_ref() == Some(step) && gate.kind.holds_the_run())
+    }
+}
+
+/// Exponential backoff with full jitter: uniform in `0..=min(longest, initial·2^(n-1))`, from the seed.
+fn backoff_ms(initial: i64, longest: i64, failures: u32, seed: &str) -> i64 {
+    let ceiling = initial
+        .saturating_mul(1_i64 << failures.saturating_sub(1).min(30))
+        .clamp(0, longest.max(0));
+    let hash = blake3::hash(seed.as_bytes());
+    let random = hash
+        .as_bytes()
+        .iter()
+        .take(7)
+        .fold(0_i64, |number, byte| (number << 8) | i64::from(*byte));
+    random % (ceiling + 1)
+}
