@@ -45,7 +45,7 @@ pub(crate) struct Alert {
 }
 
 /// The status of these folders; money and providers are those of the first.
-pub(crate) async fn of(engine: &Engine, repositories: &[Arc<Repository>]) -> Result<Status> {
+pub(crate) async fn of(engine: &Engine, repositories: &[Arc<Repository>], worktrees: SlotUsage) -> Result<Status> {
     let services = engine.services();
     let mut workspaces = Vec::new();
     let mut pipelines: Vec<PipelineSummary> = Vec::new();
@@ -85,7 +85,7 @@ pub(crate) async fn of(engine: &Engine, repositories: &[Arc<Repository>]) -> Res
         pipelines,
         budget: engine.budget(&config, repository).await?,
         providers: engine.providers(&config),
-        worktrees: services.workspaces.usage().await?,
+        worktrees,
         alerts,
     })
 }

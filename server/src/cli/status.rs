@@ -22,7 +22,8 @@ pub(crate) struct Status {
 impl Status {
     pub(super) async fn run(self, caller: &Caller) -> Result<Exit> {
         let desk = caller.open_here().await?;
-        let status = wire::of(desk.engine(), std::slice::from_ref(&desk.repository)).await?;
+        let worktrees = desk.engine().services().workspaces.usage().await?;
+        let status = wire::of(desk.engine(), std::slice::from_ref(&desk.repository), worktrees).await?;
         if self.json {
             caller.output.document(&status);
         } else {

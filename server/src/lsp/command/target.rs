@@ -42,16 +42,29 @@ pub(crate) struct Named {
 
 impl Named {
     pub(crate) fn pipeline(id: Option<String>) -> Self {
-        Self { pipeline: id, approval: None }
+        Self {
+            pipeline: id,
+            approval: None,
+        }
     }
 }
 
 /// The run that is meant; remembered in `subject` for refusals.
-pub(crate) async fn resolve(session: &Session, subject: &Subject, named: Named, fits: Fits) -> Result<PipelineId> {
+pub(crate) async fn resolve(
+    session: &Session,
+    subject: &Subject,
+    named: Named,
+    fits: Fits,
+) -> Result<PipelineId> {
     let engine = session.engine().await?;
     let run = match named {
-        Named { pipeline: Some(id), .. } => engine.row(&PipelineId::new(id)).await?.id,
-        Named { approval: Some(approval), .. } => with_approval(session, engine, &approval).await?,
+        Named {
+            pipeline: Some(id), ..
+        } => engine.row(&PipelineId::new(id)).await?.id,
+        Named {
+            approval: Some(approval),
+            ..
+        } => with_approval(session, engine, &approval).await?,
         Named { .. } => only_fitting(session, engine, fits).await?,
     };
     subject.is(&run);
@@ -66,7 +79,11 @@ async fn rows(session: &Session, engine: &Engine) -> Result<Vec<RunRow>> {
             continue;
         }
         seen.push(repository.id.clone());
-        let filter = RunFilter { repository: Some(repository.id.clone()), limit: LOOKED_AT_MAX, ..RunFilter::default() };
+        let filter = RunFilter {
+            repository: Some(repository.id.clone()),
+            limit: LOOKED_AT_MAX,
+            ..RunFilter::default()
+        };
         rows.extend(engine.services().store.runs(filter).await?);
     }
     Ok(rows)
@@ -75,12 +92,17 @@ async fn rows(session: &Session, engine: &Engine) -> Result<Vec<RunRow>> {
 /// The run that has (or had) this question.
 async fn with_approval(session: &Session, engine: &Engine, approval: &ApprovalId) -> Result<PipelineId> {
     for row in rows(session, engine).await? {
-        if row.machine().is_ok_and(|machine| machine.gates.iter().any(|gate| gate.id == *approval)) {
+        if row
+            .machine()
+            .is_ok_and(|machine| machine.gates.iter().any(|gate| gate.id == *approval))
+        {
             return Ok(row.id);
         }
     }
-    Err(Error::state("approvalClosed", format!("approval `{approval}` is not open"))
-        .hint("`clode.pipeline.get` shows what is open now"))
+    Err(
+        Error::state("approvalClosed", format!("approval `{approval}` is not open"))
+            .hint("`clode.pipeline.get` shows what is open now"),
+    )
 }
 
 async fn only_fitting(session: &Session, engine: &Engine, fits: Fits) -> Result<PipelineId> {
@@ -102,14 +124,27 @@ fn does_fit(row: &RunRow, fits: Fits) -> bool {
         Fits::Paused => is(Status::Paused),
         Fits::Ended => row.finished,
         Fits::Retriable => is(Status::Failed) || is(Status::Cancelled) || is(Status::Paused),
-        Fits::Asking => row.machine().is_ok_and(|machine| machine.open_gates().next().is_some()),
+        Fits::Asking => row
+            .machine()
+            .is_ok_and(|machine| machine.open_gates().next().is_some()),
     }
 }
 
 fn which(fitting: &[&RunRow]) -> Error {
     if fitting.is_empty() {
-        return Error::usage("invalidParams", "pipelineId: no pipeline fits").hint("`clode.pipeline.list` lists all");
+        return Error::usage("invalidParams", "pipelineId: no pipeline fits")
+            .hint("`clode.pipeline.list` lists all");
     }
-    let listed: Vec<String> = fitting.iter().take(LISTED_MAX).map(|row| format!("{} ({})", row.id, row.status)).collect();
-    Error::usage("invalidParams", format!("pipelineId: name the pipeline that is meant; fitting are: {}", listed.join(", ")))
+    let listed: Vec<String> = fitting
+        .iter()
+        .take(LISTED_MAX)
+        .map(|row| format!("{} ({})", row.id, row.status))
+        .collect();
+    Error::usage(
+        "invalidParams",
+        format!(
+            "pipelineId: name the pipeline that is meant; fitting are: {}",
+            listed.join(", ")
+        ),
+    )
 }

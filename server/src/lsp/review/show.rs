@@ -49,6 +49,9 @@ async fn publish(session: &Session, runs: &[Arc<RunReview>]) {
             all.diagnostics.extend(published.diagnostics);
         }
     }
+    for (uri, marks) in session.config_marks().all() {
+        wanted.entry(uri).or_default().diagnostics.extend(marks);
+    }
     let mut news = Vec::new();
     {
         let mut state = session.reviews().state();
