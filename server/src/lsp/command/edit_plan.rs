@@ -34,6 +34,7 @@ pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Re
             machine.open_gates().any(|gate| gate.kind == GateKind::Plan)
         };
         let run = review::target(session, options.pipeline_id.as_deref(), asks).await?;
+        invocation.subject.is(&run);
         let app = session.app().await?;
         let machine = app.engine.row(&run).await?.machine()?;
         if !asks(&machine) {

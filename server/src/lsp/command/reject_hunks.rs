@@ -32,6 +32,7 @@ pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Re
                 .all(|id| machine.hunks.iter().any(|record| record.id == *id))
         };
         let run = review::target(session, options.pipeline_id.as_deref(), holds).await?;
+        invocation.subject.is(&run);
         edit::reject(session, &run, &options.hunks, options.comment).await
     })
 }

@@ -33,6 +33,7 @@ pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Re
             machine.patch.is_some()
         })
         .await?;
+        invocation.subject.is(&run);
         let engine = session.engine().await?;
         let row = engine.row(&run).await?;
         let review = match RunReview::load(session, engine, &row).await? {

@@ -359,7 +359,7 @@ async fn a_deleted_file_is_a_conflict_that_says_so() {
     assert_eq!(world.apply(&[]).await[0].1, "conflict");
 }
 
-async fn command(world: &World, id: &str, options: Value) -> clode_core::Result<Value> {
+async fn command(world: &World, id: &str, options: Value) -> Result<Value, tower_lsp::jsonrpc::Error> {
     command::execute(&world.session, json!({"command": id, "arguments": [options]})).await
 }
 
@@ -370,10 +370,8 @@ async fn commands_find_the_only_run_and_take_lists_for_objects() {
     let answer = command(&world, "clode.pipeline.apply", json!([])).await.unwrap();
     assert_eq!(answer["files"][0]["result"], "applied");
     assert_eq!(answer["files"][0]["hunks"], json!(world.hunks()));
-    let none = command(&world, "clode.pipeline.apply", json!({}))
-        .await
-        .unwrap_err();
-    assert_eq!(none.code, "invalidParams", "it has ended, so nothing fits");
+    let again = command(&world, "clode.pipeline.apply", json!({})).await.unwrap();
+    assert_eq!(again, json!({"files": []}), "nothing waits any more");
     let wrong = command(&world, "clode.pipeline.rejectHunks", json!({"hunks": "all"}))
         .await
         .unwrap_err();
@@ -386,8 +384,8 @@ async fn commands_find_the_only_run_and_take_lists_for_objects() {
     .await
     .unwrap_err();
     assert_eq!(
-        (unknown.kind, &*unknown.code),
-        (clode_core::Kind::Usage, "unknownPipeline")
+        (unknown.code.code(), &unknown.data.unwrap()["code"]),
+        (-32602, &json!("unknownPipeline"))
     );
 }
 
@@ -482,7 +480,7 @@ async fn a_saved_plan_becomes_the_draft_and_its_document_offers_the_answers() {
         json!({"uri": "clode://pipeline/x/plan.md"}),
     )
     .await;
-    assert_eq!(refused.unwrap_err().code, "unknownPipeline");
+    assert_eq!(refused.unwrap_err().data.unwrap()["code"], "unknownPipeline");
 }
 
 #[tokio::test(flavor = "multi_thread")]
