@@ -25,6 +25,8 @@ const INBOX_MAX: usize = 256;
 const STEP_END_TIMEOUT: Duration = Duration::from_secs(10);
 /// Wait before a transition that could not be stored is tried again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
+/// Tries to store a transition before the run is left where it is durable.
+const STORE_ATTEMPTS_MAX: u32 = 5;
 
 /// What reaches a run from its own work.
 #[derive(Debug)]
@@ -73,7 +75,8 @@ pub(super) async fn ensure(shared: &Arc<Shared>, run: &PipelineId) -> Result<()>
     }
     let store = &shared.services.store;
     let row = store.run(run).await?.ok_or_else(|| unknown(run))?;
-    if row.owner.as_ref().is_some_and(|owner| store.is_alive(owner)) {
+    let elsewhere = |owner: &crate::id::OwnerId| *owner != shared.owner && store.is_alive(owner);
+    if row.owner.as_ref().is_some_and(elsewhere) {
         return Ok(());
     }
     if row.machine_version()? != crate::pipeline::MACHINE_VERSION {
@@ -166,6 +169,7 @@ pub(super) async fn start(
         place: None,
         ended: false,
     };
+    locked(&shared.halted).remove(&row.id);
     locked(&shared.actors).insert(row.id, handle.clone());
     handle.wake();
     tokio::spawn(actor.drive(inbox, handle, first));
@@ -216,6 +220,13 @@ impl Actor {
             tracing::warn!(%error, code = %error.code, "the pipeline is not driven here any more");
         }
         self.park().await;
+        if let Err(error) = result
+            && error.code != "fenced"
+            && !self.shared.stop.is_cancelled()
+        {
+            let hint = "what was done is stored: mend that, then resume the pipeline";
+            locked(&self.shared.halted).insert(self.run.clone(), error.hint(hint));
+        }
         locked(&self.shared.actors).remove(&self.run);
         locked(&self.shared.activity).remove(&self.run);
         if let Err(error) = self.shared.services.store.release(&self.run, self.fence).await {
@@ -545,6 +556,7 @@ impl Actor {
             .iter()
             .map(|event| self.encode(event))
             .collect::<Result<_>>()?;
+        let mut attempt = 1;
         loop {
             let transition = Transition {
                 run: self.run.clone(),
@@ -571,7 +583,9 @@ impl Actor {
                     return Ok(());
                 }
                 Err(error) if error.code == "fenced" || self.shared.stop.is_cancelled() => return Err(error),
+                Err(error) if attempt >= STORE_ATTEMPTS_MAX => return Err(error),
                 Err(error) => {
+                    attempt += 1;
                     tracing::error!(%error, code = %error.code, "the state cannot be stored; trying again");
                     tokio::time::sleep(STORE_RETRY).await;
                 }
@@ -614,6 +628,7 @@ impl Actor {
     }
 }
 
+/// Whether the run cannot be driven on, whatever the control was.
 fn is_fatal(error: &Error) -> bool {
-    error.code == "fenced"
+    error.code == "fenced" || error.kind == Kind::Io
 }
