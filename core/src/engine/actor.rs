@@ -68,8 +68,17 @@ impl Handle {
     }
 }
 
-/// Makes sure that somebody alive drives the run: nothing if somebody does, else this process.
-pub(super) async fn ensure(shared: &Arc<Shared>, run: &PipelineId) -> Result<()> {
+/// What a process does with a run that it adopts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All that the run asks for.
+    Drive,
+    /// Takes in what was sent to it and starts nothing; whoever adopts it next goes on from there.
+    Record,
+}
+
+/// Makes sure that somebody alive has the run: nothing if somebody does, else this process.
+pub(super) async fn ensure(shared: &Arc<Shared>, run: &PipelineId, part: Part) -> Result<()> {
     if locked(&shared.actors).contains_key(run) {
         return Ok(());
     }
@@ -98,7 +107,8 @@ pub(super) async fn ensure(shared: &Arc<Shared>, run: &PipelineId) -> Result<()>
         ..row
     };
     // A run that was parked in good order has steps under way as well, as far as its state knows.
-    start(shared, row, repository, (!ended).then_some(Event::Recovered)).await
+    let first = (!ended).then_some(Event::Recovered);
+    start(shared, row, repository, first, part).await
 }
 
 async fn repository_of(shared: &Arc<Shared>, row: &RunRow) -> Result<Arc<Repository>> {
@@ -132,6 +142,7 @@ pub(super) async fn start(
     row: RunRow,
     repository: Arc<Repository>,
     first: Option<Event>,
+    part: Part,
 ) -> Result<()> {
     let machine: Machine = serde_json::from_str(&row.state).map_err(|error| {
         Error::new(
@@ -168,6 +179,7 @@ pub(super) async fn start(
         live,
         place: None,
         ended: false,
+        part,
     };
     locked(&shared.halted).remove(&row.id);
     locked(&shared.actors).insert(row.id, handle.clone());
@@ -206,15 +218,18 @@ pub(super) struct Actor {
     pub(super) live: watch::Sender<Live>,
     place: Option<Place>,
     pub(super) ended: bool,
+    pub(super) part: Part,
 }
 
 impl Actor {
     #[tracing::instrument(name = "pipeline", skip_all, fields(run = %self.run, fence = self.fence))]
     async fn drive(mut self, mut inbox: mpsc::Receiver<Message>, handle: Handle, first: Option<Event>) {
-        let result = self.begin(first, &handle).await;
-        let result = match result {
-            Ok(()) => self.serve(&mut inbox, &handle).await,
-            failed => failed,
+        let result = match self.part {
+            Part::Record => self.record(first).await,
+            Part::Drive => match self.begin(first, &handle).await {
+                Ok(()) => self.serve(&mut inbox, &handle).await,
+                failed => failed,
+            },
         };
         if let Err(error) = &result {
             tracing::warn!(%error, code = %error.code, "the pipeline is not driven here any more");
@@ -234,6 +249,13 @@ impl Actor {
         }
         handle.ended.cancel();
         let _ = self.shared.notices.send(Notice::Changed(self.run.clone()));
+    }
+
+    async fn record(&mut self, first: Option<Event>) -> Result<()> {
+        if let Some(event) = first {
+            self.take_in(event).await?;
+        }
+        self.take_signals().await
     }
 
     async fn begin(&mut self, first: Option<Event>, handle: &Handle) -> Result<()> {
