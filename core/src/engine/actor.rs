@@ -514,6 +514,7 @@ impl Actor {
             Signal::Resume => Event::Resumed,
             Signal::Cancel { by } => Event::Cancelled { by },
             Signal::Retry { from, pipeline } => {
+                super::routing::router(&self.shared, &self.config).forgive();
                 let steps = match pipeline {
                     Some(name) => Some(super::pipelines::steps(&self.config, &name, None)?),
                     None => None,
