@@ -7,6 +7,7 @@ mod answer;
 mod architect;
 mod assignment;
 mod briefing;
+pub(crate) mod claude;
 mod detect;
 mod developer;
 mod diagnosis;
@@ -52,3 +53,6 @@ pub static AGENTS: &[&dyn Agent] = &[
 pub fn find(id: &str) -> Option<&'static dyn Agent> {
     AGENTS.iter().copied().find(|agent| agent.id() == id)
 }
+
+#[cfg(test)]
+mod tests;

@@ -159,7 +159,10 @@ impl Engine {
         let http = crate::provider::http::Http::new()
             .inspect_err(|error| tracing::warn!(%error, "no provider can be reached"))
             .ok();
-        let concurrency = services.configurations.global().map_or(1, |loaded| loaded.config.concurrency as usize);
+        let concurrency = services
+            .configurations
+            .global()
+            .map_or(1, |loaded| loaded.config.concurrency as usize);
         let shared = Arc::new(Shared {
             services,
             owner,

@@ -1,5 +1,6 @@
 //! Puts the house together: directories, database, children, workspaces, engine. Both edges begin here.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clode_core::Result;
@@ -11,6 +12,9 @@ use clode_core::redact::Redactor;
 use clode_core::store::Store;
 use clode_core::workspace::{Places, UserHome, Workspaces};
 
+/// Where the demonstration looks for a configuration of the user's: there is none.
+const NO_CONFIGURATION: &str = "demo-has-no-configuration";
+
 /// Everything that is opened once for a process.
 #[derive(Debug, Clone)]
 pub(crate) struct App {
@@ -19,18 +23,34 @@ pub(crate) struct App {
     pub(crate) directories: Directories,
 }
 
+/// Which providers there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Providers {
+    /// Those of the configuration and the environment.
+    Configured,
+    /// The built-in demonstration, whatever is configured: no key of the environment is looked at.
+    Demo,
+}
+
 impl App {
     /// Opens the state directory and all that lives on it.
     pub(crate) async fn open(environment: Arc<Environment>, redactor: Arc<Redactor>) -> Result<Self> {
+        Self::open_with(environment, redactor, Providers::Configured).await
+    }
+
+    /// As [`App::open`], with a choice of providers.
+    pub(crate) async fn open_with(environment: Arc<Environment>, redactor: Arc<Redactor>, providers: Providers) -> Result<Self> {
         let directories = Directories::from_environment(&environment)?;
         let store = Store::open(&directories.state).await?;
-        
-        let protected = vec![directories.state.clone(), directories.config.clone(), directories.cache.clone()];
-        let spawner = Spawner::from_own_executable(protected)?;
+        let spawner = spawner(&directories)?;
         let user = UserHome { home: environment.home(), config_home: environment.path("XDG_CONFIG_HOME") };
         let places = Places { state: directories.state.clone(), cache: directories.cache.clone(), user };
         let workspaces = Workspaces::open(places, spawner.clone(), environment.search_path()).await?;
-        let configurations = Configurations::new(Arc::clone(&environment), directories.config.clone(), store.clone());
+        let (keys, configuration) = match providers {
+            Providers::Configured => (Arc::clone(&environment), directories.config.clone()),
+            Providers::Demo => (Arc::default(), directories.state.join(NO_CONFIGURATION)),
+        };
+        let configurations = Configurations::new(keys, configuration, store.clone());
         let engine = Engine::open(Services {
             store,
             workspaces: Arc::new(workspaces),
@@ -45,4 +65,10 @@ impl App {
         .await?;
         Ok(Self { engine, environment, directories })
     }
+}
+
+/// What starts children: they see nothing of ours.
+pub(crate) fn spawner(directories: &Directories) -> Result<Spawner> {
+    let protected: Vec<PathBuf> = vec![directories.state.clone(), directories.config.clone(), directories.cache.clone()];
+    Spawner::from_own_executable(protected)
 }

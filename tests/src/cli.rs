@@ -197,6 +197,13 @@ impl Finished {
     #[track_caller]
     #[must_use]
     pub fn expect_code(self, code: i32) -> Self {
+        self.assert_code(code);
+        self
+    }
+
+    /// Fails unless it ended with this code.
+    #[track_caller]
+    pub fn assert_code(&self, code: i32) {
         assert_eq!(
             self.code,
             Some(code),
@@ -204,7 +211,6 @@ impl Finished {
             self.stdout,
             self.stderr
         );
-        self
     }
 
     /// Its stdout as one JSON document.

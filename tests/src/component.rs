@@ -30,7 +30,7 @@ impl Component {
         let variable = self.variable();
         let found = variable_of_process(variable)
             .or_else(|| variable_of_setup(variable))
-            .or_else(|| (self == Self::Extension).then(|| packaged_extension()))
+            .or_else(|| (self == Self::Extension).then(packaged_extension))
             .map(PathBuf::from)
             .filter(|path| path.exists());
         if found.is_none() {

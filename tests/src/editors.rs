@@ -5,6 +5,7 @@
 
 mod driver;
 pub mod neovim;
+pub mod subject;
 pub mod vscode;
 
 use std::fs;

@@ -230,6 +230,12 @@ impl LspClient {
         wanted.map(|mut message| message["params"].take()).collect()
     }
 
+    /// Whether a request of this method came that nobody took.
+    pub fn has_been_asked(&self, method: &str) -> bool {
+        let is_it = |message: &Value| message["method"] == method;
+        self.wire.has_request(is_it)
+    }
+
     /// Lets handlers of requests send notifications.
     pub fn voice(&self) -> Voice {
         Voice(self.wire.clone())

@@ -65,7 +65,9 @@ pub async fn assert_none_left(mark: &str, limit: Duration) {
 /// Whether this very process still runs; its number alone may have gone to another.
 #[must_use]
 pub fn is_alive(process: &Process) -> bool {
-    living().iter().any(|each| each.id == process.id && each.command == process.command)
+    living()
+        .iter()
+        .any(|each| each.id == process.id && each.command == process.command)
 }
 
 /// Waits for a process below another whose command line holds a text.
@@ -76,7 +78,10 @@ pub async fn below(parent: u32, part: &str, limit: Duration) -> Process {
         if let Some(found) = family.iter().find(|process| process.command.contains(part)) {
             return found.clone();
         }
-        assert!(Instant::now() < until, "no {part:?} within {limit:?} in {family:#?}");
+        assert!(
+            Instant::now() < until,
+            "no {part:?} within {limit:?} in {family:#?}"
+        );
         tokio::time::sleep(LOOK_AGAIN_AFTER).await;
     }
 }

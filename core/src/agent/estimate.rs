@@ -101,7 +101,9 @@ mod tests {
     use crate::config::{Environment, FoundAgents, Sources, load};
 
     fn plan(steps: usize) -> Plan {
-        let steps: Vec<String> = (0..steps).map(|step| format!("### step-{step}: x\n- agent: developer\n")).collect();
+        let steps: Vec<String> = (0..steps)
+            .map(|step| format!("### step-{step}: x\n- agent: developer\n"))
+            .collect();
         let steps = steps.join("\n");
         Plan::parse(&format!("## Goal\nx\n## Steps\n{steps}"), &|_| true).expect("a plan")
     }

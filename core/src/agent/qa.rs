@@ -10,7 +10,7 @@ use super::prompt::Prompt;
 use super::test_command::{self, Bench, Ran};
 use super::{Agent, answer, briefing, detect, diagnosis};
 use crate::engine::StepContext;
-use crate::pipeline::{Finding, StepFailure, StepFailureClass, StepOutput, StepRole, TestRun, Verdict};
+use crate::pipeline::{Finding, StepFailure, StepOutput, StepRole, TestRun, Verdict};
 use crate::task::TestCommand;
 use crate::workspace::{Change, FileChange, Root};
 
@@ -209,7 +209,7 @@ async fn explain(
             results.explanation = Some(text);
             Ok(spoken)
         }
-        Err(failure) if failure.class == StepFailureClass::Cancelled => Err(failure),
+        Err(failure) if context.cancel.is_cancelled() => Err(failure),
         Err(failure) => {
             tracing::info!(error = %failure.error, "nobody explains the failed tests");
             Ok(answer::Spoken::default())

@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::id::{ApprovalId, PipelineId, StepId};
 use crate::pipeline::{Answer, Effect, Event, GateRequest, Machine, RunEvent, Status, StepFailure};
 use crate::plan::Plan;
-use crate::store::{Finished, RunRow, SignalId, Transition};
+use crate::store::{AuditRecord, Finished, RunRow, SignalId, Transition};
 use crate::workspace::Repository;
 
 /// Messages of a run's agents that wait to be taken in.
@@ -392,7 +392,48 @@ impl Actor {
         let signal: Signal = serde_json::from_str(payload)
             .map_err(|error| Error::internal(format!("a control cannot be read: {error}")))?;
         let event = self.event_of(signal).await?;
-        self.store(event, Some(id)).await
+        let record = self.audit_record(&event);
+        let effects = self.store(event, Some(id)).await?;
+        if let Some(record) = record
+            && let Err(error) = self.shared.services.store.audit(record).await
+        {
+            tracing::error!(%error, "an answer could not be written into the audit");
+        }
+        Ok(effects)
+    }
+
+    /// What the audit keeps of a person's decision: who, from where, about exactly what.
+    fn audit_record(&self, event: &Event) -> Option<AuditRecord> {
+        let (by, action, detail) = match event {
+            Event::Answered {
+                approval,
+                gate,
+                answer,
+                by,
+                ..
+            } => {
+                let id = self.machine.find_gate(approval.clone(), *gate).ok()?;
+                (
+                    by,
+                    "approval",
+                    serde_json::json!({"approvalId": id, "answer": answer, "from": by.detail}),
+                )
+            }
+            Event::HunksDecided { outcomes, by, .. } => (
+                by,
+                "hunks",
+                serde_json::json!({"outcomes": outcomes, "from": by.detail}),
+            ),
+            Event::Cancelled { by } => (by, "cancel", serde_json::json!({"from": by.detail})),
+            _ => return None,
+        };
+        Some(AuditRecord {
+            at: self.now(),
+            run: Some(self.run.clone()),
+            actor: by.surface.clone(),
+            action: action.to_owned(),
+            detail: detail.to_string(),
+        })
     }
 
     async fn event_of(&self, signal: Signal) -> Result<Event> {

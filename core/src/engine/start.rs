@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::{Engine, actor, pipelines};
-use crate::config::Config;
+use crate::config::{Config, Layer};
 use crate::error::{Error, Kind, Result};
 use crate::id::{AgentId, BlobId, PipelineId, TaskId, random_hex};
-use crate::pipeline::{GatePolicy, Machine, RunSpec, StepRole, StepSpec};
+use crate::pipeline::{GatePolicy, Machine, RunSpec, StepSpec};
 use crate::store::{Created, NewRun, RunFilter, RunRow, blob_id};
 use crate::task::{ApplyMode, RunOptions, Task};
 use crate::workspace::{Buffer, Repository};
@@ -55,7 +55,12 @@ impl Engine {
         let loaded = self.services().configurations.fresh(&request.repository).await?;
         let config = loaded.loaded.config.clone();
         let mut request = request;
-        tidy(&mut request, &config)?;
+        let declared_by = loaded
+            .loaded
+            .origins
+            .get("limits.perExecutionUSD")
+            .unwrap_or(&Layer::Default);
+        tidy(&mut request, &config, declared_by)?;
         let steps = match &request.single {
             Some((agent, _)) => pipelines::single(agent)?,
             None => pipelines::steps(
@@ -153,7 +158,7 @@ impl Engine {
 }
 
 /// Fills in what the configuration decides and refuses what cannot be meant.
-fn tidy(request: &mut StartRequest, config: &Config) -> Result<()> {
+fn tidy(request: &mut StartRequest, config: &Config, declared_by: &Layer) -> Result<()> {
     let title: String = request
         .task
         .title
@@ -169,12 +174,13 @@ fn tidy(request: &mut StartRequest, config: &Config) -> Result<()> {
         request.task.id = TaskId::new(random_hex(4)?);
         request.task.explicit_id = false;
     }
-    if request.options.max_cost.is_none() {
-        request.options.max_cost = config.limits.per_execution;
-    } else if let (Some(asked), Some(limit)) = (request.options.max_cost, config.limits.per_execution) {
-        request.options.max_cost = Some(asked.min(limit));
-    }
-    if request.single.is_some() || request.options.pipeline == "plan" {
+    let ceiling = config.limits.per_execution;
+    request.options.max_cost = match (request.options.max_cost, ceiling) {
+        (Some(asked), Some(limit)) if *declared_by != Layer::Default => Some(asked.min(limit)),
+        (Some(asked), _) => Some(asked),
+        (None, limit) => limit,
+    };
+    if request.single.is_some() {
         request.options.apply = ApplyMode::None;
     }
     if request.task.tests.is_empty() {
@@ -221,7 +227,6 @@ fn freeze(request: &StartRequest, config: &Config, steps: Vec<StepSpec>) -> Resu
             GatePolicy::Skip
         }
     };
-    let plans_only = !steps.iter().any(|step| step.role == StepRole::Change);
     let spec = RunSpec {
         pipeline: PipelineId::new(format!(
             "pipeline-{}-{}",
@@ -229,14 +234,7 @@ fn freeze(request: &StartRequest, config: &Config, steps: Vec<StepSpec>) -> Resu
             random_hex(4)?
         )),
         task: request.task.clone(),
-        options: RunOptions {
-            apply: if plans_only {
-                ApplyMode::None
-            } else {
-                request.options.apply
-            },
-            ..request.options.clone()
-        },
+        options: request.options.clone(),
         steps,
         plan_gate: policy(config.approvals.plan),
         patch_gate: policy(config.approvals.patch),

@@ -186,7 +186,8 @@ impl Machine {
             .join(",");
         let mut gate = Gate::open(GateKind::Patch, &self.spec.pipeline, self.round, &content, at);
         gate.title = format!("Review the patch: {}", self.spec.shown_title());
-        gate.summary = format!("{} hunks in {}", pending.len(), files.join(", "));
+        let noun = if pending.len() == 1 { "hunk" } else { "hunks" };
+        gate.summary = format!("{} {noun} in {}", pending.len(), files.join(", "));
         gate.document = Some(self.document_uri("patch.diff"));
         gate.choices = vec![choice("reject", "Reject all"), choice("approve", "Accept all")];
         self.open(gate, effects);

@@ -194,10 +194,22 @@ impl Machine {
         self.gates.iter().filter(|gate| gate.is_open())
     }
 
-    /// The step that is shown as current: the one under way, else the next one.
+    /// The step that is shown as current: the one under way, else the one whose result waits for a person,
+    /// else the next one.
     pub fn current_step(&self) -> Option<&StepRecord> {
         let find = |wanted: &[StepStatus]| self.steps.iter().find(|step| wanted.contains(&step.status));
+        let asking = self
+            .open_gates()
+            .find(|gate| gate.kind.holds_the_run())
+            .and_then(|gate| gate.step.as_ref());
+        let in_review = !matches!(self.patch_stage, PatchStage::None | PatchStage::Settled);
+        let reviewed = || {
+            let mut worked = self.steps.iter().rev();
+            worked.find(|step| in_review && matches!(step.spec.role, StepRole::Change | StepRole::Verify))
+        };
         find(&[StepStatus::Running, StepStatus::Backoff])
+            .or_else(|| asking.and_then(|id| self.step(id)))
+            .or_else(reviewed)
             .or_else(|| find(&[StepStatus::Pending, StepStatus::Failed]))
     }
 

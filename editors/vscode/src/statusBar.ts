@@ -8,9 +8,9 @@ import {
   ThemeColor,
   window,
 } from "vscode";
-import { approvals, dayLine, icon, isEnded, stateLine, troubles } from "./present.js";
+import { approvalLine, approvals, dayLine, icon, isEnded, stateLine, troubles } from "./present.js";
 import { VIRTUAL_SCHEME } from "./protocol.js";
-import type { State } from "./state.js";
+import type { Open, State } from "./state.js";
 
 const PRIORITY = 10;
 const LINKS = ["approve", "reject", "showPlan", "showDiff", "cancel", "status", "restart", "showLog"];
@@ -20,11 +20,10 @@ export function statusBar(state: State): Disposable {
   item.name = "Clode Agents";
   item.command = "clodeAgents.menu";
   const draw = () => {
-    const alive = state.list().filter((summary) => !isEnded(summary.status));
-    const [first] = alive;
-    item.text = first ? `$(${icon(first.status)}) Clode: ${stateLine(first)}` : idleText(state);
-    const warn = state.open().length > 0;
-    item.backgroundColor = warn
+    const first = state.list().find((summary) => !isEnded(summary.status));
+    const [open] = state.open();
+    item.text = first ? `$(${icon(first.status)}) Clode: ${stateLine(first)}` : idleText(state, open);
+    item.backgroundColor = open
       ? new ThemeColor("statusBarItem.warningBackground")
       : state.health === "failed"
         ? new ThemeColor("statusBarItem.errorBackground")
@@ -36,7 +35,11 @@ export function statusBar(state: State): Disposable {
   return both(item, state.onDidChange(draw));
 }
 
-function idleText(state: State): string {
+/** Nothing works or holds the work up; what was learned may still wait for a yes. */
+function idleText(state: State, open: Open | undefined): string {
+  if (open) {
+    return `$(bell-dot) Clode: ${approvalLine(open.approval)}`;
+  }
   switch (state.health) {
     case "failed":
       return "$(error) Clode";

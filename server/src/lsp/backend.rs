@@ -85,7 +85,7 @@ impl Backend {
     }
 
     async fn execute_command(&self, params: Value) -> Result<Value> {
-        command::execute(&self.session, params).await.map_err(|error| to_jsonrpc(&error))
+        command::execute(&self.session, params).await
     }
 
     async fn code_action(&self, params: Value) -> Result<Value> {

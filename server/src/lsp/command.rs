@@ -1,11 +1,36 @@
 //! The commands: each is one file and one line in [`COMMANDS`]; the capabilities come from the table.
 
-use clode_core::{Error, Result};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use clode_core::id::PipelineId;
+use clode_core::{Error, Kind, Result};
 use futures::future::BoxFuture;
 use serde_json::Value;
+use tower_lsp::jsonrpc;
 
+mod apply;
 pub(crate) mod arguments;
+mod execute_agent;
+mod options;
+mod pipeline;
+mod providers_check;
+mod reload_config;
+mod run;
+mod status;
+pub(crate) mod target;
+mod trust;
+mod document;
+mod edit;
+pub(crate) mod edit_plan;
+mod reject_hunks;
+mod show_diff;
 
+#[cfg(test)]
+mod tests;
+
+pub(crate) use pipeline::approve::give as give_answer;
+
+use super::answer;
 use super::session::Session;
 
 /// Carries a command out.
@@ -18,6 +43,22 @@ pub(crate) struct Invocation {
     pub(crate) options: Value,
     /// The request's own progress token, if it brought one.
     pub(crate) work_done_token: Option<Value>,
+    /// The pipeline that turned out to be meant; a refusal says how it stands.
+    pub(crate) subject: Subject,
+}
+
+/// Remembers which pipeline a command is about.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Subject(Arc<Mutex<Option<PipelineId>>>);
+
+impl Subject {
+    pub(crate) fn is(&self, run: &PipelineId) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.clone());
+    }
+
+    fn get(&self) -> Option<PipelineId> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// One command.
@@ -30,10 +71,41 @@ pub(crate) struct Command {
 }
 
 /// Every command that is advertised.
-pub(crate) static COMMANDS: &[Command] = &[];
+pub(crate) static COMMANDS: &[Command] = &[
+    Command { id: "clode.run", run: run::run },
+    Command { id: "clode.executeAgent", run: execute_agent::run },
+    Command { id: "clode.status", run: status::run },
+    Command { id: "clode.pipeline.get", run: pipeline::get::run },
+    Command { id: "clode.pipeline.list", run: pipeline::list::run },
+    Command { id: "clode.pipeline.wait", run: pipeline::wait::run },
+    Command { id: "clode.pipeline.subscribe", run: pipeline::subscribe::run },
+    Command { id: "clode.pipeline.pause", run: pipeline::control::pause },
+    Command { id: "clode.pipeline.resume", run: pipeline::control::resume },
+    Command { id: "clode.pipeline.cancel", run: pipeline::control::cancel },
+    Command { id: "clode.pipeline.delete", run: pipeline::delete::run },
+    Command { id: "clode.pipeline.retry", run: pipeline::retry::run },
+    Command { id: "clode.pipeline.approve", run: pipeline::approve::run },
+    Command { id: "clode.providers.check", run: providers_check::run },
+    Command { id: "clode.trust", run: trust::run },
+    Command { id: "clode.reloadConfig", run: reload_config::run },
+    Command { id: "clode.document", run: document::run },
+    Command { id: "clode.pipeline.apply", run: apply::run },
+    Command { id: "clode.pipeline.edit", run: edit::run },
+    Command { id: "clode.pipeline.editPlan", run: edit_plan::run },
+    Command { id: "clode.pipeline.rejectHunks", run: reject_hunks::run },
+    Command { id: "clode.pipeline.showDiff", run: show_diff::run },
+];
 
 /// Answers `workspace/executeCommand`.
-pub(crate) async fn execute(session: &Session, params: Value) -> Result<Value> {
+pub(crate) async fn execute(session: &Session, params: Value) -> Result<Value, jsonrpc::Error> {
+    let subject = Subject::default();
+    match carry_out(session, params, subject.clone()).await {
+        Ok(value) => Ok(value),
+        Err(error) => Err(refusal(session, &error, &subject).await),
+    }
+}
+
+async fn carry_out(session: &Session, params: Value, subject: Subject) -> Result<Value> {
     let id = params.get("command").and_then(Value::as_str).unwrap_or_default();
     let Some(command) = COMMANDS.iter().find(|command| command.id == id) else {
         return Err(Error::usage("unknownCommand", format!("there is no command `{id}`")));
@@ -41,6 +113,16 @@ pub(crate) async fn execute(session: &Session, params: Value) -> Result<Value> {
     let invocation = Invocation {
         options: arguments::options(params.get("arguments"))?,
         work_done_token: params.get("workDoneToken").filter(|token| !token.is_null()).cloned(),
+        subject,
     };
     (command.run)(session, invocation).await
+}
+
+/// The error for the editor; where the state does not allow the call, with that state.
+async fn refusal(session: &Session, error: &Error, subject: &Subject) -> jsonrpc::Error {
+    let status = match (subject.get(), session.opened()) {
+        (Some(run), Some(app)) if error.kind != Kind::Usage => app.engine.row(&run).await.ok().map(|row| row.status),
+        _ => None,
+    };
+    answer::with_status(error, status.as_deref())
 }

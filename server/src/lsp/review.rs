@@ -24,7 +24,7 @@ use url::Url;
 
 use super::session::Session;
 
-pub(crate) use cache::{FileReview, RunReview, look_at};
+pub(crate) use cache::{FileReview, RunReview, is_waiting, open_document};
 pub(crate) use target::target;
 
 /// Changes that come closer together than this are looked at once.

@@ -9,6 +9,8 @@ const { chromium } = createRequire(import.meta.url)(settings.playwright);
 
 const TICK_MS = 100;
 const ANSWER_LIMIT_MS = 60_000;
+/** What this VS Code says because no native module was compiled and it has no service worker. */
+const NOISE = ["status of 404", "code (404)", "[Service Worker]", "bindings file", "build/Release/watchdog"];
 const AsyncFunction = (async () => {}).constructor;
 
 const send = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
@@ -62,8 +64,9 @@ const browser = await chromium.launch({
 const page = await browser.newPage({ viewport: { width: 1400, height: 900 } });
 page.setDefaultTimeout(ANSWER_LIMIT_MS);
 page.on("console", (message) => {
-  if (message.type() === "error") {
-    send({ event: "consoleError", text: message.text() });
+  const [text] = message.text().split("\n");
+  if (message.type() === "error" && !NOISE.some((part) => text.includes(part))) {
+    send({ event: "consoleError", text });
   }
 });
 
@@ -88,6 +91,8 @@ for await (const line of createInterface({ input: process.stdin })) {
   try {
     send({ id: request.id, value: (await REQUESTS[request.ask](request)) ?? null });
   } catch (error) {
+    // What a person would have seen then explains most failures.
+    await page.screenshot({ path: settings.failure }).catch(() => {});
     send({ id: request.id, error: String(error?.message ?? error) });
   }
 }

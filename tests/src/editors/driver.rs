@@ -16,7 +16,7 @@ use super::artifacts;
 use crate::processes;
 
 /// How long anything that an editor does may take on a busy machine.
-pub(super) const LIMIT: Duration = Duration::from_secs(90);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 /// The driver's own limit comes first: it can say what it saw instead.
 const ANSWER_MARGIN: Duration = Duration::from_secs(10);
 const END_LIMIT: Duration = Duration::from_secs(15);
@@ -83,7 +83,11 @@ impl Driver {
         async move {
             match self.try_ask(request.clone()).await {
                 Ok(value) => value,
-                Err(problem) => panic!("{} at {place}: {problem}\nasked: {request}\n{}", self.what, self.report()),
+                Err(problem) => panic!(
+                    "{} at {place}: {problem}\nasked: {request}\n{}",
+                    self.what,
+                    self.report()
+                ),
             }
         }
     }
@@ -102,7 +106,8 @@ impl Driver {
             stdin.write_all(line.as_bytes()).await?;
             stdin.flush().await
         };
-        sent.await.map_err(|error| format!("it does not listen any more: {error}"))?;
+        sent.await
+            .map_err(|error| format!("it does not listen any more: {error}"))?;
         let limit = request["limitMs"].as_u64().map_or(LIMIT, Duration::from_millis) + ANSWER_MARGIN;
         let answer = match tokio::time::timeout(limit, answer).await {
             Ok(Ok(answer)) => answer,
@@ -118,7 +123,11 @@ impl Driver {
     /// All events of one kind so far.
     pub(super) fn events(&self, kind: &str) -> Vec<Value> {
         let events = lock(&self.heard.events);
-        events.iter().filter(|event| event["event"] == kind).cloned().collect()
+        events
+            .iter()
+            .filter(|event| event["event"] == kind)
+            .cloned()
+            .collect()
     }
 
     /// Waits for an event that fits; those that came before count too.
@@ -140,7 +149,11 @@ impl Driver {
             };
             match tokio::time::timeout(LIMIT, found).await {
                 Ok(Some(event)) => event,
-                _ => panic!("{} at {place}: no such `{kind}` came\n{}", self.what, self.report()),
+                _ => panic!(
+                    "{} at {place}: no such `{kind}` came\n{}",
+                    self.what,
+                    self.report()
+                ),
             }
         }
     }
@@ -162,7 +175,11 @@ impl Driver {
         let events = lock(&self.heard.events);
         let last: Vec<String> = events.iter().rev().take(25).rev().map(Value::to_string).collect();
         let stderr = lock(&self.heard.stderr);
-        format!("events:\n{}\nstderr:\n{}", last.join("\n"), String::from_utf8_lossy(&stderr))
+        format!(
+            "events:\n{}\nstderr:\n{}",
+            last.join("\n"),
+            String::from_utf8_lossy(&stderr)
+        )
     }
 }
 
@@ -174,7 +191,9 @@ impl Drop for Driver {
         // A test failed half-way: what was started ends with it.
         let _ = self.child.start_kill();
         for process in processes::carrying(&self.mark) {
-            let id = i32::try_from(process.id).ok().and_then(rustix::process::Pid::from_raw);
+            let id = i32::try_from(process.id)
+                .ok()
+                .and_then(rustix::process::Pid::from_raw);
             if let Some(id) = id {
                 let _ = rustix::process::kill_process(id, rustix::process::Signal::KILL);
             }
@@ -191,9 +210,12 @@ impl Heard {
 async fn listen(stdout: impl AsyncRead + Unpin, heard: Arc<Heard>, count: watch::Sender<usize>) {
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        let message = serde_json::from_str(&line).unwrap_or_else(|_| json!({ "event": "text", "text": line }));
+        let message =
+            serde_json::from_str(&line).unwrap_or_else(|_| json!({ "event": "text", "text": line }));
         heard.write("from", &message);
-        let waiting = message["id"].as_u64().and_then(|id| lock(&heard.waiting).remove(&id));
+        let waiting = message["id"]
+            .as_u64()
+            .and_then(|id| lock(&heard.waiting).remove(&id));
         if let Some(waiting) = waiting {
             let _ = waiting.send(message);
         } else {
@@ -218,4 +240,3 @@ async fn collect(mut stderr: impl AsyncRead + Unpin, heard: Arc<Heard>) {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-

@@ -32,51 +32,55 @@ impl Neovim {
             .env_clear()
             .envs(home.environment())
             .env("CLODE_TEST_PLUGIN", source("editors/neovim"))
-            .env("CLODE_TEST_COMMAND", json!([cli::binary(), "--stdio"]).to_string());
+            .env(
+                "CLODE_TEST_COMMAND",
+                json!([cli::binary(), "--stdio"]).to_string(),
+            );
         let driver = Driver::start(&format!("neovim-{name}"), home.mark(), command);
         Some(Self { driver })
     }
 
     /// Runs a piece of Lua there; `...` are the arguments, the answer is what it returns.
     #[track_caller]
-    pub fn lua<'a>(&'a mut self, chunk: &str, arguments: Value) -> impl Future<Output = Value> + use<'a> {
+    pub fn lua<'a>(&'a mut self, chunk: &str, arguments: &Value) -> impl Future<Output = Value> + use<'a> {
         self.driver.ask(json!({ "run": chunk, "arguments": arguments }))
     }
 
     /// Waits until a piece of Lua returns something else than nil and false; answers that.
     #[track_caller]
-    pub fn until<'a>(&'a mut self, chunk: &str, arguments: Value) -> impl Future<Output = Value> + use<'a> {
+    pub fn until<'a>(&'a mut self, chunk: &str, arguments: &Value) -> impl Future<Output = Value> + use<'a> {
         let limit = u64::try_from(LIMIT.as_millis()).unwrap_or(u64::MAX);
-        self.driver.ask(json!({ "until": chunk, "arguments": arguments, "limitMs": limit }))
+        self.driver
+            .ask(json!({ "until": chunk, "arguments": arguments, "limitMs": limit }))
     }
 
     /// Opens a file and waits until the server has it.
     pub async fn open(&mut self, path: &Path) {
-        self.lua("vim.cmd.edit(...)", json!([path])).await;
-        self.until("return rig.attached()", json!([])).await;
+        self.lua("vim.cmd.edit(...)", &json!([path])).await;
+        self.until("return rig.attached()", &json!([])).await;
     }
 
     /// Presses keys in normal mode, in Vim's notation.
     #[track_caller]
     pub fn press<'a>(&'a mut self, keys: &str) -> impl Future<Output = Value> + use<'a> {
-        self.lua("rig.press(...)", json!([keys]))
+        self.lua("rig.press(...)", &json!([keys]))
     }
 
     /// Types a command line.
     #[track_caller]
     pub fn command<'a>(&'a mut self, line: &str) -> impl Future<Output = Value> + use<'a> {
-        self.lua("vim.cmd(...)", json!([line]))
+        self.lua("vim.cmd(...)", &json!([line]))
     }
 
     /// The next selection that offers something with this text in it takes it.
     #[track_caller]
     pub fn will_choose<'a>(&'a mut self, text: &str) -> impl Future<Output = Value> + use<'a> {
-        self.lua("rig.will_choose(...)", json!([text]))
+        self.lua("rig.will_choose(...)", &json!([text]))
     }
 
     /// The text of a loaded file as it stands in the editor.
     pub async fn text(&mut self, path: &Path) -> String {
-        let value = self.lua("return rig.text(...)", json!([path])).await;
+        let value = self.lua("return rig.text(...)", &json!([path])).await;
         value.as_str().unwrap_or_default().to_owned()
     }
 
@@ -87,7 +91,10 @@ impl Neovim {
         status: &str,
         gate: Option<&str>,
     ) -> impl Future<Output = Value> + use<'a> {
-        self.until("return rig.pipeline(...)", json!([status, gate.unwrap_or_default()]))
+        self.until(
+            "return rig.pipeline(...)",
+            &json!([status, gate.unwrap_or_default()]),
+        )
     }
 
     /// What the editor was told to show in a corner, so far.
@@ -101,8 +108,9 @@ impl Neovim {
     #[track_caller]
     pub fn notice<'a>(&'a mut self, part: &str) -> impl Future<Output = Value> + use<'a> {
         let part = part.to_owned();
-        self.driver
-            .event("notice", move |event| event["message"].as_str().is_some_and(|text| text.contains(&part)))
+        self.driver.event("notice", move |event| {
+            event["message"].as_str().is_some_and(|text| text.contains(&part))
+        })
     }
 
     /// The selections that were offered so far: prompt, items, and what was taken.
@@ -114,7 +122,11 @@ impl Neovim {
     /// The values of the work-done progress so far.
     #[must_use]
     pub fn progress(&self) -> Vec<Value> {
-        self.driver.events("progress").into_iter().map(|mut event| event["value"].take()).collect()
+        self.driver
+            .events("progress")
+            .into_iter()
+            .map(|mut event| event["value"].take())
+            .collect()
     }
 
     /// Its process number.

@@ -54,7 +54,12 @@ impl Programs {
         let mut command = Command::new(&self.node);
         command
             .arg(&self.server)
-            .args(["--accept-server-license-terms", "--telemetry-level", "off", "--disable-workspace-trust"])
+            .args([
+                "--accept-server-license-terms",
+                "--telemetry-level",
+                "off",
+                "--disable-workspace-trust",
+            ])
             .arg("--server-data-dir")
             .arg(home.path("vscode/server"))
             .arg("--user-data-dir")
@@ -73,8 +78,15 @@ impl Programs {
 
     async fn install(&self, home: &Home) {
         // What lies there before the first start is found by it; a package is added to that.
-        copy(&source("tests/editors/vscode/bridge"), &home.path("vscode/extensions/clode-tests.bridge-0.0.1"));
-        let output = self.server(home).arg("--install-extension").arg(&self.extension).output();
+        copy(
+            &source("tests/editors/vscode/bridge"),
+            &home.path("vscode/extensions/clode-tests.bridge-0.0.1"),
+        );
+        let output = self
+            .server(home)
+            .arg("--install-extension")
+            .arg(&self.extension)
+            .output();
         let output = tokio::time::timeout(START_LIMIT, output)
             .await
             .expect("the extension is installed in time")
@@ -94,6 +106,7 @@ impl Programs {
             "chromium": self.chromium,
             "url": format!("http://127.0.0.1:{port}"),
             "bridge": home.path("vscode/bridge.json"),
+            "failure": artifacts().join(format!("vscode-{name}-failure.png")),
             "limitMs": START_LIMIT.as_millis(),
         });
         let mut command = Command::new(&self.node);
@@ -120,40 +133,52 @@ impl VsCode {
             let log = fs::File::create(artifacts().join(format!("vscode-{name}.server.log"))).expect("a log");
             let server = programs
                 .server(home)
-                .args(["--host", "127.0.0.1", "--without-connection-token", "--port", &port.to_string()])
+                .args([
+                    "--host",
+                    "127.0.0.1",
+                    "--without-connection-token",
+                    "--port",
+                    &port.to_string(),
+                ])
                 .stdout(log.try_clone().expect("a log"))
                 .stderr(log)
                 .spawn()
                 .expect("VS Code starts");
             let mut driver = programs.driver(name, home, port);
             let limit = u64::try_from(START_LIMIT.as_millis()).unwrap_or(u64::MAX);
-            driver.ask(json!({ "ask": "open", "folder": folder, "limitMs": limit })).await;
+            driver
+                .ask(json!({ "ask": "open", "folder": folder, "limitMs": limit }))
+                .await;
             Some(Self { driver, server })
         }
     }
 
     /// Evaluates JavaScript in the extension host, with `vscode` and `given` in scope.
     #[track_caller]
-    pub fn host<'a>(&'a mut self, code: &str, given: Value) -> impl Future<Output = Value> + use<'a> {
-        self.driver.ask(json!({ "ask": "host", "code": code, "given": given }))
+    pub fn host<'a>(&'a mut self, code: &str, given: &Value) -> impl Future<Output = Value> + use<'a> {
+        self.driver
+            .ask(json!({ "ask": "host", "code": code, "given": given }))
     }
 
     /// Does so until it answers something.
     #[track_caller]
-    pub fn host_until<'a>(&'a mut self, code: &str, given: Value) -> impl Future<Output = Value> + use<'a> {
-        self.driver.ask(json!({ "ask": "hostUntil", "code": code, "given": given, "limitMs": limit_ms() }))
+    pub fn host_until<'a>(&'a mut self, code: &str, given: &Value) -> impl Future<Output = Value> + use<'a> {
+        self.driver
+            .ask(json!({ "ask": "hostUntil", "code": code, "given": given, "limitMs": limit_ms() }))
     }
 
     /// Evaluates JavaScript with Playwright's `page` and `given` in scope: what a person sees and does.
     #[track_caller]
-    pub fn page<'a>(&'a mut self, code: &str, given: Value) -> impl Future<Output = Value> + use<'a> {
-        self.driver.ask(json!({ "ask": "page", "code": code, "given": given }))
+    pub fn page<'a>(&'a mut self, code: &str, given: &Value) -> impl Future<Output = Value> + use<'a> {
+        self.driver
+            .ask(json!({ "ask": "page", "code": code, "given": given }))
     }
 
     /// Does so until it answers something.
     #[track_caller]
-    pub fn page_until<'a>(&'a mut self, code: &str, given: Value) -> impl Future<Output = Value> + use<'a> {
-        self.driver.ask(json!({ "ask": "pageUntil", "code": code, "given": given, "limitMs": limit_ms() }))
+    pub fn page_until<'a>(&'a mut self, code: &str, given: &Value) -> impl Future<Output = Value> + use<'a> {
+        self.driver
+            .ask(json!({ "ask": "pageUntil", "code": code, "given": given, "limitMs": limit_ms() }))
     }
 
     /// Chooses a command from the palette.
@@ -162,21 +187,21 @@ impl VsCode {
             await page.keyboard.press('F1');
             const input = page.locator('.quick-input-widget input[type=text]');
             await input.fill('>' + given);
-            await page.locator('.quick-input-list .monaco-list-row', { hasText: given }).first().waitFor();
-            await page.keyboard.press('Enter');";
-        self.page(code, json!(title)).await;
+            await page.locator('.quick-input-list .monaco-list-row.focused', { hasText: given }).waitFor();
+            await input.press('Enter');";
+        self.page(code, &json!(title)).await;
     }
 
     /// Waits for an input box with this title, types and enters.
     pub async fn enter(&mut self, title: &str, text: Option<&str>) {
         let code = "
-            const box = page.locator('.quick-input-widget', { hasText: given.title });
-            await box.waitFor();
+            await page.locator('.quick-input-titlebar', { hasText: given.title }).waitFor();
+            const input = page.locator('.quick-input-widget input[type=text]');
             if (given.text !== null) {
-                await box.locator('input[type=text]').fill(given.text);
+                await input.fill(given.text);
             }
-            await page.keyboard.press('Enter');";
-        self.page(code, json!({ "title": title, "text": text })).await;
+            await input.press('Enter');";
+        self.page(code, &json!({ "title": title, "text": text })).await;
     }
 
     /// Waits until our entry on the status bar holds this text; answers all of it.
@@ -185,8 +210,34 @@ impl VsCode {
             const item = page.locator('.statusbar-item[id*=\"clodeAgents.state\"]');
             const text = (await item.innerText()).replaceAll('\\u00a0', ' ').trim();
             return text.includes(given) && text;";
-        let text = self.page_until(code, json!(part)).await;
+        let text = self.page_until(code, &json!(part)).await;
         text.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until our entry on the status bar is there and does not hold this text.
+    pub async fn status_bar_without(&mut self, part: &str) {
+        let code = "
+            const item = page.locator('.statusbar-item[id*=\"clodeAgents.state\"]');
+            return !(await item.innerText()).includes(given);";
+        self.page_until(code, &json!(part)).await;
+    }
+
+    /// Waits for a row of our view with this text in it.
+    pub async fn row(&mut self, part: &str) {
+        let code = "return (await page.locator('.pane-body .monaco-list-row', { hasText: given }).count()) > 0;";
+        self.page_until(code, &json!(part)).await;
+    }
+
+    /// Waits for a lens of exactly these words.
+    pub async fn lens(&mut self, title: &str) {
+        let code = "return (await page.locator('.codelens-decoration a').getByText(given, { exact: true }).count()) > 0;";
+        self.page_until(code, &json!(title)).await;
+    }
+
+    /// Clicks it.
+    pub async fn click_lens(&mut self, title: &str) {
+        let code = "await page.locator('.codelens-decoration a').getByText(given, { exact: true }).first().click();";
+        self.page(code, &json!(title)).await;
     }
 
     /// Keeps a picture of the window among the artifacts.
@@ -207,7 +258,11 @@ impl VsCode {
     /// Closes the window, then the server.
     pub async fn quit(mut self) {
         self.driver.end().await;
-        let id = self.server.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let id = self
+            .server
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw);
         kill_process(id.expect("it still runs"), Signal::TERM).expect("it can be told to end");
         let ended = tokio::time::timeout(END_LIMIT, self.server.wait()).await;
         assert!(ended.is_ok(), "VS Code does not end within {END_LIMIT:?}");

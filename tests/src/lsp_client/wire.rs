@@ -127,6 +127,10 @@ impl Wire {
         self.shared.wait(limit, |heard| take(&mut heard.requests, &like))
     }
 
+    pub(super) fn has_request(&self, like: impl Fn(&Value) -> bool) -> bool {
+        self.shared.heard().requests.iter().any(like)
+    }
+
     pub(super) fn notifications(&self) -> Vec<Value> {
         self.shared.heard().notifications.clone()
     }

@@ -1,8 +1,9 @@
 //! The whole way of a task in an editor, by the offline provider: no key, no network, nothing configured.
 
 mod answers;
+mod approvals;
 mod edits;
-mod gates;
+
 mod told;
 
 use clode_tests::stage::{MODULE, NEW, OLD, Stage, TODO};

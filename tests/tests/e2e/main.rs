@@ -1,6 +1,15 @@
 //! End-to-end tests: the built binary and real programs, over their outside surfaces only.
 
+mod budget;
+mod cli;
+mod crash;
+mod docs;
+mod folders;
 mod framing;
+mod gates;
+mod hostile;
+mod loop_api;
+mod loop_claude;
 mod loop_demo;
 mod neovim;
 mod rig_api;

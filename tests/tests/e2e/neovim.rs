@@ -1,5 +1,4 @@
 //! A person at Neovim: from a TODO to an approved change in the buffer, with everything they may say no to.
-#![expect(clippy::expect_used, reason = "helpers of tests fail the test")]
 
 mod refusal;
 mod task;
@@ -8,46 +7,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clode_tests::editors::neovim::Neovim;
+use clode_tests::editors::subject::{FILE, TODO_LINE, repository};
 use clode_tests::fixture::{Home, Repo, Snapshot};
 use clode_tests::processes;
 use serde_json::{Value, json};
 
 /// How long a server may outlive its editor, and a command its task.
 const LEAVE_LIMIT: Duration = Duration::from_secs(2);
-
-const BEFORE: &str = "\
-\"\"\"Sums.\"\"\"
-
-
-def multiply(a, b):
-    \"\"\"The product.\"\"\"
-    # TODO: write it
-    pass
-
-
-def triple(a):
-    \"\"\"Three times `a`.\"\"\"
-    return multiply(a, 3)
-";
-const AFTER: &str = "\
-\"\"\"Sums.\"\"\"
-
-
-def multiply(a, b):
-    \"\"\"The product.\"\"\"
-    return a * b
-
-
-def triple(a):
-    \"\"\"Three times `a`.\"\"\"
-    return multiply(a, 3)
-";
-/// The line of the TODO, from 1.
-const TODO_LINE: u32 = 6;
-const NEW_LINE: &str = "return a * b";
-const TEST: &str = "from calc import triple\n\nassert triple(2) == 6, triple(2)\nprint(\"1 passed\")\n";
-/// A test that does not come to an end.
-const ENDLESS: &str = "import time\n\nwhile True:\n    time.sleep(1)\n";
 
 /// A repository with a TODO and a test that needs it, and an editor that has the file open.
 struct Desk {
@@ -61,18 +27,21 @@ struct Desk {
 impl Desk {
     /// None where Neovim is not installed.
     async fn new(name: &str, test: &str) -> Option<Self> {
-        let files = [("calc.py", BEFORE), ("test_calc.py", test), (".gitignore", "__pycache__/\n")];
-        let repo = Repo::with(&files);
-        let home = Home::new();
-        home.configure("tests:\n  - python3 test_calc.py\n");
+        let (repo, home) = repository(test);
         let mut nvim = Neovim::start(name, &home, &repo.path())?;
         let (git_before, tree_before) = (repo.fingerprint_git(), repo.tree());
-        nvim.open(&repo.path().join("calc.py")).await;
-        Some(Self { home, repo, git_before, tree_before, nvim })
+        nvim.open(&repo.path().join(FILE)).await;
+        Some(Self {
+            home,
+            repo,
+            git_before,
+            tree_before,
+            nvim,
+        })
     }
 
     fn file(&self) -> PathBuf {
-        self.repo.path().join("calc.py")
+        self.repo.path().join(FILE)
     }
 
     /// The text in the editor.
@@ -84,8 +53,10 @@ impl Desk {
     /// Opens the code actions on the TODO and takes the one with these words.
     async fn act_on_the_todo(&mut self, action: &str) {
         self.nvim.will_choose(action).await;
-        self.nvim.lua("vim.api.nvim_win_set_cursor(0, { ..., 4 })", json!([TODO_LINE])).await;
-        self.nvim.lua("vim.lsp.buf.code_action()", json!([])).await;
+        self.nvim
+            .lua("vim.api.nvim_win_set_cursor(0, { ..., 4 })", &json!([TODO_LINE]))
+            .await;
+        self.nvim.lua("vim.lsp.buf.code_action()", &json!([])).await;
     }
 
     /// Starts a task at the TODO and says yes to its plan.
@@ -99,22 +70,36 @@ impl Desk {
     async fn mark(&mut self) -> Value {
         let file = self.file();
         let look = "local marks = rig.marks(...); return #marks == 1 and marks[1]";
-        self.nvim.until(look, json!([file])).await
+        self.nvim.until(look, &json!([file])).await
     }
 
     /// Whether nothing is drawn any more.
     async fn no_mark(&mut self) {
         let file = self.file();
-        self.nvim.until("return #rig.marks(...) == 0", json!([file])).await;
+        self.nvim
+            .until("return #rig.marks(...) == 0", &json!([file]))
+            .await;
     }
 
     /// Ends the editor: nothing was written into the repository, nothing was asked in a way that a careless key
     /// could answer, nothing is left running.
     async fn leave(self) {
-        let Self { home, repo, git_before, tree_before, nvim } = self;
-        for prompt in nvim.selections().iter().filter(|each| each["kind"] == "lsp_message") {
+        let Self {
+            home,
+            repo,
+            git_before,
+            tree_before,
+            nvim,
+        } = self;
+        for prompt in nvim
+            .selections()
+            .iter()
+            .filter(|each| each["kind"] == "lsp_message")
+        {
             let first = prompt["items"][0].as_str().unwrap_or_default();
-            let is_harmless = !["Approve", "Accept", "Apply"].iter().any(|verb| first.starts_with(verb));
+            let is_harmless = !["Approve", "Accept", "Apply"]
+                .iter()
+                .any(|verb| first.starts_with(verb));
             assert!(is_harmless, "the first choice does something: {prompt}");
         }
         let family = processes::descendants(nvim.process_id());

@@ -10,7 +10,7 @@ pub(super) struct Implementation {
 
 /// The implementation that the name of a function makes obvious.
 pub(super) fn implement(language: &Language, signature: &Signature, line: &str) -> Option<Implementation> {
-    if matches!(language.name, Name::Shell | Name::Markdown) {
+    if language.name == Name::Markdown {
         return None;
     }
     let name = signature
@@ -18,6 +18,9 @@ pub(super) fn implement(language: &Language, signature: &Signature, line: &str) 
         .trim_end_matches(['?', '!'])
         .replace('_', "")
         .to_ascii_lowercase();
+    if language.name == Name::Shell {
+        return shell(&name);
+    }
     let parameters = &signature.parameters;
     let names: Vec<&str> = parameters
         .iter()
@@ -56,6 +59,19 @@ pub(super) fn implement(language: &Language, signature: &Signature, line: &str) 
     Some(Implementation {
         does,
         lines: vec![returned(language.name, &expression)],
+    })
+}
+
+/// Functions of a shell name no parameters.
+fn shell(name: &str) -> Option<Implementation> {
+    let (does, line) = match name {
+        "add" | "sum" => ("Adds its two arguments.", r#"echo "$(($1 + $2))""#),
+        "greet" | "greeting" | "hello" => ("Greets its argument.", r#"echo "Hello, $1!""#),
+        _ => return None,
+    };
+    Some(Implementation {
+        does: does.to_owned(),
+        lines: vec![line.to_owned()],
     })
 }
 

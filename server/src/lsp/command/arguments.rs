@@ -8,8 +8,9 @@ use clode_core::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// Places where `[]` is taken for an object, in one set of options.
-const EMPTY_LISTS_MAX: usize = 32;
+mod strict;
+
+use strict::Strict;
 
 /// The one options object of a command.
 pub(crate) fn options(arguments: Option<&Value>) -> Result<Value> {
@@ -29,33 +30,20 @@ pub(crate) fn options(arguments: Option<&Value>) -> Result<Value> {
 
 /// Reads options (or any parameters) into a type whose optional fields have defaults.
 pub(crate) fn read<T: DeserializeOwned>(options: Value) -> Result<T> {
-    let mut options = without_nulls(options);
-    for _ in 0..EMPTY_LISTS_MAX {
-        let error = match serde_path_to_error::deserialize::<_, T>(options.clone()) {
-            Ok(read) => return Ok(read),
-            Err(error) => error,
-        };
-        match options.pointer_mut(&pointer(error.path())) {
-            Some(value) if value.as_array().is_some_and(Vec::is_empty) => *value = Value::Object(Map::new()),
-            _ => return Err(Error::usage("invalidParams", format!("{}: {}", error.path(), error.inner()))),
-        }
-    }
-    Err(Error::usage("invalidParams", "there are too many empty lists where objects are expected"))
+    serde_path_to_error::deserialize(Strict(without_nulls(options))).map_err(|error| {
+        let path = Some(error.path().to_string()).filter(|path| path != ".");
+        Error::usage("invalidParams", in_plain_words(path, &error.into_inner().to_string()))
+    })
 }
 
-fn pointer(path: &serde_path_to_error::Path) -> String {
-    use serde_path_to_error::Segment;
-    let mut pointer = String::new();
-    for segment in path {
-        pointer.push('/');
-        match segment {
-            Segment::Seq { index } => pointer.push_str(&index.to_string()),
-            Segment::Map { key } => pointer.push_str(&key.replace('~', "~0").replace('/', "~1")),
-            Segment::Enum { variant } => pointer.push_str(variant),
-            Segment::Unknown => pointer.push('?'),
-        }
+/// `request.objective: missing`, `task: … expected an object`: in the words of the wire, not of our types.
+fn in_plain_words(path: Option<String>, what: &str) -> String {
+    let missing = what.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+    if let Some(field) = missing {
+        return path.map_or_else(|| format!("{field}: missing"), |path| format!("{path}.{field}: missing"));
     }
-    pointer
+    let what = what.split_once("expected struct ").map_or_else(|| what.to_owned(), |(before, _)| format!("{before}expected an object"));
+    path.map_or_else(|| what.clone(), |path| format!("{path}: {what}"))
 }
 
 fn without_nulls(value: Value) -> Value {
@@ -109,5 +97,11 @@ mod tests {
         let error = read::<Outer>(json!({"options": {"maxCost": "much"}})).expect_err("refused");
         assert!(error.message.starts_with("options.maxCost: "), "{error}");
         assert!(options(Some(&json!(["text"]))).is_err());
+    }
+
+    #[test]
+    fn a_list_is_no_object_however_well_it_would_fit() {
+        let error = read::<Outer>(json!({"options": [5.0]})).expect_err("refused");
+        assert!(error.message.starts_with("options: "), "{error}");
     }
 }

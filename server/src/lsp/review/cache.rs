@@ -57,7 +57,18 @@ pub(crate) struct FileReview {
 impl RunReview {
     /// Loads a run; `None` when it belongs to no folder of this session.
     pub(crate) async fn load(session: &Session, engine: &Engine, row: &RunRow) -> Result<Option<Self>> {
-        let Some(root) = root_of(session, row) else { return Ok(None) };
+        match root_of(session, row) {
+            Some(root) => Self::load_at(session, engine, row, root).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Loads a run of a repository that is not open here, judged by the disk.
+    pub(crate) async fn load_elsewhere(session: &Session, engine: &Engine, row: &RunRow) -> Result<Self> {
+        Self::load_at(session, engine, row, PathBuf::from(&row.top_level)).await
+    }
+
+    async fn load_at(session: &Session, engine: &Engine, row: &RunRow, root: PathBuf) -> Result<Self> {
         let machine = row.machine()?;
         let patch = engine.patch(&machine).await?.map(Arc::new);
         let costs = engine.services().store.ledger().step_totals(&row.id).await?;
@@ -74,7 +85,7 @@ impl RunReview {
             encoding: session.documents().encoding(),
         };
         review.look(session, None).await;
-        Ok(Some(review))
+        Ok(review)
     }
 
     /// The same run after another look at these documents, or at all.

@@ -1,0 +1,71 @@
+//! Bringing a patch into the files on disk, and telling its run what became of each hunk.
+
+use std::fmt::Write as _;
+
+use clode_core::Result;
+use clode_core::engine::{Engine, Orphan, Signal, file_uri};
+use clode_core::id::PipelineId;
+use clode_core::pipeline::Gate;
+use clode_core::redact::neutralise;
+use clode_core::workspace::Applied;
+use serde_json::{Value, json};
+
+use super::desk::by_command_line;
+use super::disk::{self, Consent, Report, Wanted};
+
+/// Applies and tells.
+pub(super) async fn decide(engine: &Engine, run: &PipelineId, wanted: &Wanted, consent: Consent, orphan: Orphan) -> Result<Report> {
+    let report = disk::apply(engine, run, wanted, consent).await?;
+    if !report.outcomes.is_empty() {
+        let outcomes = report.outcomes.clone();
+        engine.signal_with(run, Signal::Decide { outcomes, comment: None, by: by_command_line() }, orphan).await?;
+    }
+    Ok(report)
+}
+
+/// A yes to the patch gate: it goes to the audit, and the patch to the disk.
+pub(super) async fn accept(engine: &Engine, run: &PipelineId, gate: &Gate, consent: Consent, orphan: Orphan) -> Result<Report> {
+    let detail = json!({"approvalId": gate.id, "gate": gate.kind, "approved": true, "byPolicy": consent == Consent::Policy});
+    engine.record(run, "approvalAnswered", &by_command_line(), &detail).await;
+    decide(engine, run, &Wanted::default(), consent, orphan).await
+}
+
+/// For people: a line for each file.
+pub(super) fn lines(report: &Report) -> String {
+    let mut text = String::new();
+    for file in &report.files {
+        let word = match file.result {
+            Applied::Applied => "applied ",
+            Applied::Conflict => "conflict",
+            Applied::Failed => "failed  ",
+        };
+        let why = file.message.as_deref().map(|message| format!(" ({message})")).unwrap_or_default();
+        let _ = writeln!(text, "{word} {}{}", neutralise(&file.path), neutralise(&why));
+    }
+    for (path, reason) in &report.left {
+        let _ = writeln!(text, "left     {} ({}: a person decides)", neutralise(path), neutralise(reason));
+    }
+    text
+}
+
+/// As `clode.pipeline.apply` answers.
+pub(super) fn json(report: &Report, top_level: &std::path::Path) -> Value {
+    let files: Vec<Value> = report
+        .files
+        .iter()
+        .map(|file| {
+            let mut shown = json!({"uri": file_uri(&top_level.join(&file.path)), "path": file.path, "result": file.result, "hunks": file.hunks});
+            if let (Some(code), Some(object)) = (&file.code, shown.as_object_mut()) {
+                object.insert("code".to_owned(), json!(code));
+                object.insert("message".to_owned(), json!(file.message));
+            }
+            shown
+        })
+        .collect();
+    json!({ "files": files })
+}
+
+/// Whether everything that was wanted is in the files now.
+pub(super) fn is_whole(report: &Report) -> bool {
+    report.left.is_empty() && report.files.iter().all(|file| file.result == Applied::Applied)
+}

@@ -1,0 +1,170 @@
+//! The editor's part, played by the disk: approved hunks are merged onto the files as they are now.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use clode_core::Result;
+use clode_core::engine::{Editor, Engine};
+use clode_core::id::{HunkId, PipelineId};
+use clode_core::pipeline::{GateKind, HunkOutcome, HunkRecord, HunkState, Machine};
+use clode_core::workspace::{self, Applied, FileOutcome, Repository};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+/// Applies patches to the files on disk.
+#[derive(Debug)]
+pub(super) struct Disk {
+    engine: Engine,
+}
+
+/// What a person agreed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Consent {
+    /// Nothing in particular: what the path policy leaves to a person stays.
+    Policy,
+    /// This patch, with what the path policy leaves to a person.
+    Person,
+}
+
+/// What became of the hunks that were to be applied.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) files: Vec<FileOutcome>,
+    pub(super) outcomes: Vec<HunkOutcome>,
+    /// Left to a person, by path with the reason.
+    pub(super) left: Vec<(String, String)>,
+}
+
+/// Which hunks are meant.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Wanted {
+    /// Of these files (paths below the top level); none named: of all.
+    pub(super) files: Vec<String>,
+    /// These; none named: all that are not decided.
+    pub(super) hunks: Vec<HunkId>,
+}
+
+impl Wanted {
+    fn holds(&self, hunk: &HunkRecord) -> bool {
+        let all = self.files.is_empty() && self.hunks.is_empty();
+        all || self.files.contains(&hunk.path) || self.hunks.contains(&hunk.id)
+    }
+}
+
+impl Disk {
+    /// Becomes the one who applies patches in this process.
+    pub(super) fn take_over(engine: &Engine) {
+        engine.set_editor(Arc::new(Self { engine: engine.clone() }));
+    }
+}
+
+impl Editor for Disk {
+    fn apply_pending<'a>(&'a self, run: &'a PipelineId) -> BoxFuture<'a, Vec<HunkOutcome>> {
+        async move {
+            let applied = async {
+                let machine = self.engine.row(run).await?.machine()?;
+                let consent = if approved_by_a_person(&machine) { Consent::Person } else { Consent::Policy };
+                apply(&self.engine, run, &Wanted::default(), consent).await
+            };
+            applied.await.map(|report| report.outcomes).unwrap_or_else(|error| {
+                tracing::warn!(%error, %run, "the patch could not be applied");
+                Vec::new()
+            })
+        }
+        .boxed()
+    }
+}
+
+/// Whether the last word on the patch was a person's yes, in whichever editor.
+fn approved_by_a_person(machine: &Machine) -> bool {
+    let last = machine.gates.iter().rev().find(|gate| gate.kind == GateKind::Patch);
+    let resolution = last.and_then(|gate| gate.resolution.as_ref());
+    resolution.is_some_and(|resolution| resolution.answer.approved && resolution.by.surface != "policy")
+}
+
+/// Brings the wanted hunks that nobody decided yet into the files of the repository.
+pub(super) async fn apply(engine: &Engine, run: &PipelineId, wanted: &Wanted, consent: Consent) -> Result<Report> {
+    let row = engine.row(run).await?;
+    let machine = row.machine()?;
+    let Some(patch) = engine.patch(&machine).await? else { return Ok(Report::default()) };
+    let repository = engine.repository(Path::new(&row.folder)).await?;
+    let mut report = Report::default();
+    for file in &patch.files {
+        let records: Vec<&HunkRecord> =
+            machine.hunks.iter().filter(|hunk| file.hunks.iter().any(|known| known.id == hunk.id)).collect();
+        let (now, left): (Vec<&HunkRecord>, Vec<&HunkRecord>) = records
+            .iter()
+            .copied()
+            .filter(|hunk| !hunk.is_decided() && wanted.holds(hunk))
+            .partition(|hunk| !hunk.ask || consent == Consent::Person);
+        if !left.is_empty() {
+            let reason = match &file.verdict {
+                workspace::Verdict::Ask { reason } => reason.clone(),
+                workspace::Verdict::Allow => "a person decides about it".to_owned(),
+            };
+            report.left.push((file.path.clone(), reason));
+        }
+        if !now.is_empty() {
+            one_file(engine, &repository, file, &records, &now, &mut report).await?;
+        }
+    }
+    Ok(report)
+}
+
+async fn one_file(
+    engine: &Engine,
+    repository: &Repository,
+    file: &workspace::FileChange,
+    records: &[&HunkRecord],
+    now: &[&HunkRecord],
+    report: &mut Report,
+) -> Result<()> {
+    let decided: BTreeMap<HunkId, workspace::HunkState> = records.iter().map(|hunk| (hunk.id.clone(), to_review(hunk.state))).collect();
+    let mut done = FileOutcome { path: file.path.clone(), result: Applied::Applied, code: None, message: None, hunks: Vec::new() };
+    let all: BTreeSet<HunkId> = now.iter().map(|hunk| hunk.id.clone()).collect();
+    let mut decided = decided;
+    // All at once; where that conflicts each by itself, so that one conflict keeps nothing else out.
+    let whole = engine.services().workspaces.apply_to_disk(repository, file, &decided, &all).await?;
+    if whole.result == Applied::Conflict && all.len() > 1 {
+        for id in &all {
+            let outcome = engine.services().workspaces.apply_to_disk(repository, file, &decided, &BTreeSet::from([id.clone()])).await?;
+            report.outcomes.push(outcome_of(id, &outcome));
+            if outcome.result == Applied::Applied {
+                decided.insert(id.clone(), workspace::HunkState::Applied);
+            } else {
+                (done.result, done.code, done.message) = (outcome.result, outcome.code, outcome.message);
+            }
+            done.hunks = outcome.hunks;
+        }
+    } else {
+        report.outcomes.extend(all.iter().map(|id| outcome_of(id, &whole)));
+        done = whole;
+    }
+    report.files.push(done);
+    Ok(())
+}
+
+fn outcome_of(id: &HunkId, outcome: &FileOutcome) -> HunkOutcome {
+    let state = match outcome.result {
+        Applied::Applied => HunkState::Applied,
+        Applied::Conflict => HunkState::Conflict,
+        Applied::Failed => HunkState::Failed,
+    };
+    let placed = outcome.hunks.iter().find(|placed| placed.id == *id).and_then(|placed| placed.reason.clone());
+    let reason = if state == HunkState::Applied { None } else { outcome.message.clone().or(placed) };
+    HunkOutcome { id: id.clone(), state, reason }
+}
+
+fn to_review(state: HunkState) -> workspace::HunkState {
+    match state {
+        HunkState::Pending => workspace::HunkState::Pending,
+        HunkState::Applied => workspace::HunkState::Applied,
+        HunkState::Unconfirmed => workspace::HunkState::Unconfirmed,
+        HunkState::Failed => workspace::HunkState::Failed,
+        HunkState::Rejected => workspace::HunkState::Rejected,
+        HunkState::Conflict => workspace::HunkState::Conflict,
+        HunkState::Superseded => workspace::HunkState::Superseded,
+        HunkState::Reverted => workspace::HunkState::Reverted,
+    }
+}

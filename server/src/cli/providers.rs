@@ -1,0 +1,96 @@
+//! `providers check`: the cheapest real request to each configured provider.
+
+use std::fmt::Write as _;
+
+use clap::{Args, Subcommand};
+use clode_core::config::{Config, Layer, Loaded, Readiness};
+use clode_core::redact::neutralise;
+use clode_core::router::CheckReport;
+use clode_core::{Error, Result};
+use tokio_util::sync::CancellationToken;
+
+use super::desk::Caller;
+use super::output::Colour;
+use super::render::{Style, paint};
+use super::Exit;
+use crate::app::Providers as Opened;
+
+/// Check the providers of models
+#[derive(Debug, Args)]
+pub(crate) struct Providers {
+    /// One JSON document on stdout
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    operation: Operation,
+}
+
+#[derive(Debug, Subcommand)]
+enum Operation {
+    /// Ask each provider the cheapest real question
+    Check {
+        /// Only this one
+        #[arg(value_name = "PROVIDER")]
+        provider: Option<String>,
+    },
+}
+
+impl Providers {
+    pub(super) async fn run(self, caller: &Caller) -> Result<Exit> {
+        let Operation::Check { provider } = self.operation;
+        let app = caller.open(Opened::Configured).await?;
+        // Outside a repository the user's own configuration is checked.
+        let repository = app.engine.repository(&caller.folder).await.ok();
+        let loaded = match &repository {
+            Some(repository) => app.engine.configuration(repository).await?.loaded.clone(),
+            None => app.engine.services().configurations.global()?,
+        };
+        caller.learn_keys(&loaded.config);
+        for error in &loaded.errors {
+            caller.output.note(&format!("warning: {error}"));
+        }
+        let only = provider.as_deref();
+        if let Some(unknown) = only.filter(|only| !loaded.config.providers.contains_key(*only)) {
+            let known: Vec<&str> = loaded.config.providers.keys().map(String::as_str).collect();
+            return Err(Error::usage("unknownProvider", format!("there is no provider `{unknown}`; there are: {}", known.join(", "))));
+        }
+        let cancel = CancellationToken::new();
+        let id = repository.as_ref().map(|repository| &repository.id);
+        let mut reports = app.engine.check_providers(&loaded.config, only, id, &cancel).await;
+        reports.retain(|report| only.is_some() || is_configured(&loaded, &report.id));
+        if self.json {
+            caller.output.document(&reports);
+        } else {
+            caller.output.print(&text(&reports, &loaded.config, caller.output.colour()));
+        }
+        app.engine.shutdown().await;
+        Ok(if reports.iter().all(|report| report.ok) { Exit::Done } else { Exit::Failed })
+    }
+}
+
+/// Whether somebody wrote it down or it can be used; a built-in one without its key is neither.
+pub(super) fn is_configured(loaded: &Loaded, id: &str) -> bool {
+    let prefix = format!("providers.{id}.");
+    let written = loaded.origins.iter().any(|(key, layer)| key.starts_with(&prefix) && *layer >= Layer::User);
+    let is_ready = loaded.config.providers.get(id).is_some_and(|provider| provider.readiness == Readiness::Ready);
+    let is_stand_in = id == "demo" && !loaded.config.demo_only;
+    written || (is_ready && !is_stand_in)
+}
+
+fn text(reports: &[CheckReport], config: &Config, colour: Colour) -> String {
+    let mut text = String::new();
+    let width = reports.iter().map(|report| report.id.chars().count()).max().unwrap_or(0);
+    for report in reports {
+        let word = if report.ok { paint("ok    ", Style::Green, colour) } else { paint("failed", Style::Red, colour) };
+        let time = if report.latency_ms > 0 { format!(" ({} ms)", report.latency_ms) } else { String::new() };
+        let hint = report.hint.as_deref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        let _ = writeln!(text, "{:<width$}  {word}  {}{time}{}", report.id, neutralise(&report.message), neutralise(&hint));
+    }
+    if config.demo_only {
+        text.push_str(
+            "No provider is configured: the built-in demo stands in. It is no model.\n\
+             Set ANTHROPIC_API_KEY or OPENAI_API_KEY, or install Claude Code; `clode-ls config init` writes a file to start from.\n",
+        );
+    }
+    text
+}
