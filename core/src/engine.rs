@@ -39,7 +39,7 @@ pub use wait::{Until, Waited};
 
 use crate::clock::Clock;
 use crate::config::Environment;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{OwnerId, PipelineId, RepositoryId, random_hex};
 use crate::pipeline::{HunkOutcome, RunEvent};
 use crate::process::Spawner;
@@ -124,6 +124,8 @@ struct Shared {
     lock: Mutex<Option<OwnerLock>>,
     actors: Mutex<HashMap<PipelineId, actor::Handle>>,
     activity: Mutex<HashMap<PipelineId, Activity>>,
+    /// Runs whose state could not be stored for a while, with the reason.
+    stuck: Mutex<HashMap<PipelineId, Error>>,
     editor: Mutex<Option<Arc<dyn Editor>>>,
     repositories: Mutex<HashMap<RepositoryId, Arc<Repository>>>,
     http: Option<crate::provider::http::Http>,
@@ -169,6 +171,7 @@ impl Engine {
             lock: Mutex::new(lock),
             actors: Mutex::default(),
             activity: Mutex::default(),
+            stuck: Mutex::default(),
             editor: Mutex::default(),
             repositories: Mutex::default(),
             http,
@@ -200,6 +203,11 @@ impl Engine {
     /// What an agent of this run does right now, if it runs in this process.
     pub fn activity(&self, run: &PipelineId) -> Option<Activity> {
         locked(&self.shared.activity).get(run).cloned()
+    }
+
+    /// Why a run that is driven here cannot go on storing its state, such as a full disk.
+    pub fn stuck(&self, run: &PipelineId) -> Option<Error> {
+        locked(&self.shared.stuck).get(run).cloned()
     }
 
     /// The repository of a folder; remembered, so that its runs can be driven.

@@ -25,6 +25,8 @@ const INBOX_MAX: usize = 256;
 const STEP_END_TIMEOUT: Duration = Duration::from_secs(10);
 /// Wait before a transition that could not be stored is tried again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
+/// After so many failed tries whoever waits for the run is told.
+const STORE_TRIES_QUIET: u32 = 5;
 
 /// What reaches a run from its own work.
 #[derive(Debug)]
@@ -218,6 +220,7 @@ impl Actor {
         self.park().await;
         locked(&self.shared.actors).remove(&self.run);
         locked(&self.shared.activity).remove(&self.run);
+        locked(&self.shared.stuck).remove(&self.run);
         if let Err(error) = self.shared.services.store.release(&self.run, self.fence).await {
             tracing::debug!(%error, "ownership could not be given back");
         }
@@ -546,6 +549,7 @@ impl Actor {
             .iter()
             .map(|event| self.encode(event))
             .collect::<Result<_>>()?;
+        let mut tries = 0;
         loop {
             let transition = Transition {
                 run: self.run.clone(),
@@ -561,6 +565,9 @@ impl Actor {
             };
             match self.shared.services.store.commit(transition).await {
                 Ok(committed) => {
+                    if tries > STORE_TRIES_QUIET {
+                        locked(&self.shared.stuck).remove(&self.run);
+                    }
                     for (seq, event) in committed.seqs.into_iter().zip(events) {
                         let _ = self.shared.notices.send(Notice::Event {
                             run: self.run.clone(),
@@ -574,6 +581,11 @@ impl Actor {
                 Err(error) if error.code == "fenced" || self.shared.stop.is_cancelled() => return Err(error),
                 Err(error) => {
                     tracing::error!(%error, code = %error.code, "the state cannot be stored; trying again");
+                    tries += 1;
+                    if tries > STORE_TRIES_QUIET {
+                        locked(&self.shared.stuck).insert(self.run.clone(), error);
+                        let _ = self.shared.notices.send(Notice::Changed(self.run.clone()));
+                    }
                     tokio::time::sleep(STORE_RETRY).await;
                 }
             }

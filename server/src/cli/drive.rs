@@ -178,6 +178,9 @@ impl<'a> Drive<'a> {
     }
 
     async fn wait(&mut self) -> Result<Settled> {
+        if let Some(error) = self.engine.stuck(self.run) {
+            return Err(error);
+        }
         tokio::select! {
             () = self.caller.interrupt.happened() => return Ok(Settled::Interrupted),
             () = changed(&mut self.notices, self.run) => tokio::time::sleep(LOOK_PAUSE).await,
