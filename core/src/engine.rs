@@ -39,7 +39,7 @@ pub use wait::{Until, Waited};
 
 use crate::clock::Clock;
 use crate::config::Environment;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::{OwnerId, PipelineId, RepositoryId, random_hex};
 use crate::pipeline::{HunkOutcome, RunEvent};
 use crate::process::Spawner;
@@ -124,8 +124,8 @@ struct Shared {
     lock: Mutex<Option<OwnerLock>>,
     actors: Mutex<HashMap<PipelineId, actor::Handle>>,
     activity: Mutex<HashMap<PipelineId, Activity>>,
-    /// Runs whose state could not be stored for a while, with the reason.
-    stuck: Mutex<HashMap<PipelineId, Error>>,
+    /// Runs that this process had to leave, and why.
+    halted: Mutex<HashMap<PipelineId, crate::Error>>,
     editor: Mutex<Option<Arc<dyn Editor>>>,
     repositories: Mutex<HashMap<RepositoryId, Arc<Repository>>>,
     http: Option<crate::provider::http::Http>,
@@ -171,7 +171,7 @@ impl Engine {
             lock: Mutex::new(lock),
             actors: Mutex::default(),
             activity: Mutex::default(),
-            stuck: Mutex::default(),
+            halted: Mutex::default(),
             editor: Mutex::default(),
             repositories: Mutex::default(),
             http,
@@ -205,9 +205,9 @@ impl Engine {
         locked(&self.shared.activity).get(run).cloned()
     }
 
-    /// Why a run that is driven here cannot go on storing its state, such as a full disk.
-    pub fn stuck(&self, run: &PipelineId) -> Option<Error> {
-        locked(&self.shared.stuck).get(run).cloned()
+    /// Why this process had to leave a run that has not ended, if it had to.
+    pub fn halted(&self, run: &PipelineId) -> Option<crate::Error> {
+        locked(&self.shared.halted).get(run).cloned()
     }
 
     /// The repository of a folder; remembered, so that its runs can be driven.

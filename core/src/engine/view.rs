@@ -254,16 +254,12 @@ impl Engine {
     /// A stored run in short.
     pub async fn summary_of(&self, row: &RunRow) -> Result<PipelineSummary> {
         let totals = self.shared.services.store.ledger().run_totals(&row.id).await?;
-        let mut summary = summary(
+        Ok(summary(
             row,
             &row.machine()?,
             &totals,
             self.shared.services.clock.now(),
-        );
-        if let Some(stuck) = self.stuck(&row.id) {
-            summary.status_reason = Some(stuck.to_string());
-        }
-        Ok(summary)
+        ))
     }
 
     /// One run with everything.

@@ -49,7 +49,7 @@ impl Engine {
             if row.finished || (until == Until::EndedOrWaiting && waits) {
                 return Ok(());
             }
-            if let Some(error) = self.stuck(run) {
+            if let Some(error) = self.halted(run) {
                 return Err(error);
             }
             tokio::select! {

@@ -159,6 +159,9 @@ impl<'a> Drive<'a> {
 
     /// Tells what is new; answers how the run stands.
     async fn look(&mut self) -> Result<Machine> {
+        if let Some(error) = self.engine.halted(self.run) {
+            return Err(error);
+        }
         let store = &self.engine.services().store;
         let row = self.engine.row(self.run).await?;
         let machine = row.machine()?;
@@ -178,9 +181,6 @@ impl<'a> Drive<'a> {
     }
 
     async fn wait(&mut self) -> Result<Settled> {
-        if let Some(error) = self.engine.stuck(self.run) {
-            return Err(error);
-        }
         tokio::select! {
             () = self.caller.interrupt.happened() => return Ok(Settled::Interrupted),
             () = changed(&mut self.notices, self.run) => tokio::time::sleep(LOOK_PAUSE).await,
