@@ -515,6 +515,37 @@ async fn a_state_directory_that_cannot_be_written_is_named_and_the_editor_lives_
 }
 
 #[tokio::test]
+async fn a_state_directory_on_a_read_only_file_system_is_named() {
+    let stage = Stage::demo();
+    let state_directory = stage.home.path("state");
+    std::fs::create_dir_all(&state_directory).expect("a directory");
+    let place = state_directory.display();
+    let unshare = Cli::program("unshare", &stage.home, stage.repo.path()).within(FINISH_LIMIT);
+    let mount = format!("mount -t tmpfs -o ro tmpfs '{place}'");
+    let may_mount = unshare.run(&["--mount", "sh", "-c", &mount]).await;
+    if may_mount.code != Some(0) {
+        skipped("this machine lets nobody mount a file system of its own");
+        return;
+    }
+
+    let script = format!(
+        "{mount} && exec '{}' run 'Write multiply' --yes",
+        binary().display()
+    );
+    let finished = unshare.run(&["--mount", "sh", "-c", &script]).await;
+
+    assert!(matches!(finished.code, Some(1 | 2)), "{finished:?}");
+    assert!(
+        finished.stderr.contains(&*state_directory.to_string_lossy()),
+        "{}",
+        finished.stderr
+    );
+    assert!(finished.stderr.contains("hint"), "{}", finished.stderr);
+    assert!(!finished.stderr.contains("panicked"), "{}", finished.stderr);
+    stage.assert_untouched();
+}
+
+#[tokio::test]
 async fn a_full_disk_fails_the_run_with_a_clear_word_and_leaves_the_user_s_files_alone() {
     let stage = Stage::demo();
     let state_directory = stage.home.path("state");
