@@ -381,7 +381,7 @@ fn change(folder: &Path, files: u64, round: u64) {
     let path = |number: u64| folder.join(synthetic::path(number * step + 1));
     for number in 0..modified {
         let mut text = std::fs::read_to_string(path(number)).unwrap();
-        text.push_str(&format!("changed in round {round}\n"));
+        text.extend(["changed in round ", &round.to_string(), "\n"]);
         std::fs::write(path(number), text).unwrap();
     }
     for number in modified..modified + deleted {

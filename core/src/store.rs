@@ -12,6 +12,7 @@ mod batch;
 mod blob;
 mod checkpoint;
 mod checksum;
+mod commits;
 mod connection;
 mod event;
 mod failure;

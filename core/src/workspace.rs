@@ -25,6 +25,7 @@ mod scratch;
 mod secrets;
 mod slot;
 mod snapshot;
+mod tidy;
 mod vault;
 
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub use review::{Conflict, Placed, Replacement, Take};
 pub use scan::Refusal;
 pub use slot::{Slot, SlotNote};
 pub use snapshot::{Buffer, Snapshot};
+pub use tidy::Tidied;
 
 use crate::id::{CommitId, HunkId, random_hex};
 use crate::process::Spawner;
@@ -125,6 +127,7 @@ impl Workspaces {
     /// What the user sees, as a commit of ours.
     pub async fn snapshot(&self, repository: &Repository, buffers: &[Buffer]) -> Result<Snapshot> {
         let vault = self.vault(repository).await?;
+        let _writing = vault.writing().await?;
         snapshot::take(&self.git, repository, &vault, buffers).await
     }
 
@@ -156,6 +159,7 @@ impl Workspaces {
             .iter()
             .flat_map(|file| [file.base_blob.clone(), file.result_blob.clone()]);
         let blobs: Vec<String> = blobs.flatten().collect();
+        let _writing = vault.writing().await?;
         vault.keep(&[&patch.base, &patch.result], &blobs).await
     }
 

@@ -1,5 +1,5 @@
-//! What must be done now and then: slots and scratch of the dead, a backup of the database, contents that
-//! nothing refers to.
+//! What must be done now and then: slots and scratch of the dead, a backup of the database, contents and
+//! commits that nothing refers to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,5 +44,14 @@ async fn round(shared: &Shared) {
     }
     if let Err(error) = services.store.sweep_blobs().await {
         tracing::warn!(%error, "unused contents could not be swept");
+    }
+    // Without the list of what is needed nothing is removed.
+    let needed = services.store.named_commits().await;
+    let needed = needed
+        .inspect_err(|error| tracing::warn!(%error, "what runs need of their snapshots cannot be read"))
+        .ok();
+    match services.workspaces.tidy(needed.as_ref()).await {
+        Ok(tidied) => tracing::debug!(?tidied, "tidied private repositories"),
+        Err(error) => tracing::warn!(%error, "private repositories could not be tidied"),
     }
 }

@@ -254,12 +254,17 @@ impl Engine {
     /// A stored run in short.
     pub async fn summary_of(&self, row: &RunRow) -> Result<PipelineSummary> {
         let totals = self.shared.services.store.ledger().run_totals(&row.id).await?;
-        Ok(summary(
+        let mut summary = summary(
             row,
             &row.machine()?,
             &totals,
             self.shared.services.clock.now(),
-        ))
+        );
+        if let Some(error) = self.halted(&row.id) {
+            summary.status_reason = Some(format!("not driven right now: {error}"));
+            summary.error = Some(ErrorView::from(&error));
+        }
+        Ok(summary)
     }
 
     /// One run with everything.

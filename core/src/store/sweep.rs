@@ -18,7 +18,7 @@ use crate::{Error, Result};
 /// Where the last sweep left the number of the newest content.
 const HORIZON: &str = "store.sweepHorizon";
 /// Every text that may name a content.
-const TEXTS: &[&str] = &[
+pub(super) const TEXTS: &[&str] = &[
     "SELECT state FROM runs",
     "SELECT body FROM journal",
     "SELECT body FROM events",

@@ -47,6 +47,7 @@ impl Workspaces {
         parent: &CommitId,
     ) -> Result<Collected> {
         let vault = self.vault(repository).await?;
+        let _writing = vault.writing().await?;
         let (parent, parent_text) = vault.visible(parent).await?;
         let begin = vault.read_commit(slot.at.as_str()).await?;
         let settings = repository.file_settings(&self.git).await?;

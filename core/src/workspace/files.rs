@@ -78,6 +78,20 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::write(path, bytes).map_err(|error| Error::io(format!("writing {}", path.display()), &error))
 }
 
+/// Makes a file as young as if it had just been written.
+pub(crate) fn touch(path: &Path) -> Result<()> {
+    let now = rustix::fs::Timespec {
+        tv_sec: 0,
+        tv_nsec: rustix::fs::UTIME_NOW,
+    };
+    let times = rustix::fs::Timestamps {
+        last_access: now,
+        last_modification: now,
+    };
+    rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::empty())
+        .map_err(|error| Error::io(format!("touching {}", path.display()), &error.into()))
+}
+
 /// Copies an index with its time: git compares file times with it to find racy entries.
 pub(crate) fn copy_index(from: &Path, to: &Path) -> Result<()> {
     let failed = |error: std::io::Error| Error::io(format!("copying {}", from.display()), &error);

@@ -6,4 +6,5 @@ mod patches;
 mod repositories;
 mod slots;
 mod snapshots;
+mod tidying;
 mod world;

@@ -159,6 +159,9 @@ impl<'a> Drive<'a> {
 
     /// Tells what is new; answers how the run stands.
     async fn look(&mut self) -> Result<Machine> {
+        if let Some(error) = self.engine.halted(self.run) {
+            return Err(error);
+        }
         let store = &self.engine.services().store;
         let row = self.engine.row(self.run).await?;
         let machine = row.machine()?;

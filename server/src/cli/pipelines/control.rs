@@ -201,7 +201,8 @@ impl Control<'_> {
 
     /// Sends a control that starts no work.
     async fn signal(&self, run: &PipelineId, signal: Signal, done: impl Fn(Status) -> bool) -> Result<Exit> {
-        self.app.engine.signal(run, signal).await?;
+        // Where nobody drives it no work is begun just to be ended.
+        self.app.engine.signal_with(run, signal, Orphan::Leave).await?;
         self.tell(run, done).await
     }
 
