@@ -13,6 +13,7 @@ mod developer;
 mod diagnosis;
 mod estimate;
 mod kb_builder;
+pub(crate) mod private;
 mod prompt;
 mod qa;
 mod survey;

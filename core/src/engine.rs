@@ -124,6 +124,8 @@ struct Shared {
     lock: Mutex<Option<OwnerLock>>,
     actors: Mutex<HashMap<PipelineId, actor::Handle>>,
     activity: Mutex<HashMap<PipelineId, Activity>>,
+    /// Runs that this process had to leave, and why.
+    halted: Mutex<HashMap<PipelineId, crate::Error>>,
     editor: Mutex<Option<Arc<dyn Editor>>>,
     repositories: Mutex<HashMap<RepositoryId, Arc<Repository>>>,
     http: Option<crate::provider::http::Http>,
@@ -169,6 +171,7 @@ impl Engine {
             lock: Mutex::new(lock),
             actors: Mutex::default(),
             activity: Mutex::default(),
+            halted: Mutex::default(),
             editor: Mutex::default(),
             repositories: Mutex::default(),
             http,
@@ -200,6 +203,11 @@ impl Engine {
     /// What an agent of this run does right now, if it runs in this process.
     pub fn activity(&self, run: &PipelineId) -> Option<Activity> {
         locked(&self.shared.activity).get(run).cloned()
+    }
+
+    /// Why this process had to leave a run that has not ended, if it had to.
+    pub fn halted(&self, run: &PipelineId) -> Option<crate::Error> {
+        locked(&self.shared.halted).get(run).cloned()
     }
 
     /// The repository of a folder; remembered, so that its runs can be driven.

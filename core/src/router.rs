@@ -277,6 +277,12 @@ impl Router {
         status::of(&self.shared)
     }
 
+    /// Forgets refused keys and unknown models: a person asked for another try and may have repaired them.
+    pub fn forgive(&self) {
+        self.shared.health().values_mut().for_each(health::Provider::forgive);
+        self.shared.changed.notify_waiters();
+    }
+
     /// The cheapest real request to each provider, or to this one.
     pub async fn check(
         &self,

@@ -39,12 +39,23 @@ impl App {
     }
 
     /// As [`App::open`], with a choice of providers.
-    pub(crate) async fn open_with(environment: Arc<Environment>, redactor: Arc<Redactor>, providers: Providers) -> Result<Self> {
+    pub(crate) async fn open_with(
+        environment: Arc<Environment>,
+        redactor: Arc<Redactor>,
+        providers: Providers,
+    ) -> Result<Self> {
         let directories = Directories::from_environment(&environment)?;
         let store = Store::open(&directories.state).await?;
         let spawner = spawner(&directories)?;
-        let user = UserHome { home: environment.home(), config_home: environment.path("XDG_CONFIG_HOME") };
-        let places = Places { state: directories.state.clone(), cache: directories.cache.clone(), user };
+        let user = UserHome {
+            home: environment.home(),
+            config_home: environment.path("XDG_CONFIG_HOME"),
+        };
+        let places = Places {
+            state: directories.state.clone(),
+            cache: directories.cache.clone(),
+            user,
+        };
         let workspaces = Workspaces::open(places, spawner.clone(), environment.search_path()).await?;
         let (keys, configuration) = match providers {
             Providers::Configured => (Arc::clone(&environment), directories.config.clone()),
@@ -63,12 +74,20 @@ impl App {
             cache: directories.cache.clone(),
         })
         .await?;
-        Ok(Self { engine, environment, directories })
+        Ok(Self {
+            engine,
+            environment,
+            directories,
+        })
     }
 }
 
 /// What starts children: they see nothing of ours.
 pub(crate) fn spawner(directories: &Directories) -> Result<Spawner> {
-    let protected: Vec<PathBuf> = vec![directories.state.clone(), directories.config.clone(), directories.cache.clone()];
+    let protected: Vec<PathBuf> = vec![
+        directories.state.clone(),
+        directories.config.clone(),
+        directories.cache.clone(),
+    ];
     Spawner::from_own_executable(protected)
 }

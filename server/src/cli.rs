@@ -33,9 +33,9 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use clode_core::Result;
 use clode_core::config::Environment;
 use clode_core::redact::Redactor;
-use clode_core::Result;
 
 pub(crate) use exit::Exit;
 
@@ -98,12 +98,19 @@ impl Mode {
 /// Reads the arguments. What is answered at once (help, version, wrong usage) comes back as an exit code,
 /// before anything is opened.
 pub(crate) fn mode(arguments: &[OsString], stdin_is_terminal: bool) -> Result<Mode, u8> {
-    let options: Vec<&str> = arguments.iter().skip(1).filter_map(|argument| argument.to_str()).collect();
+    let options: Vec<&str> = arguments
+        .iter()
+        .skip(1)
+        .filter_map(|argument| argument.to_str())
+        .collect();
     if serves(&options, stdin_is_terminal) {
         return Ok(Mode::Server);
     }
     match Arguments::try_parse_from(arguments) {
-        Ok(Arguments { command: Some(command), .. }) => Ok(Mode::Command(Box::new(command))),
+        Ok(Arguments {
+            command: Some(command),
+            ..
+        }) => Ok(Mode::Command(Box::new(command))),
         Ok(_) => {
             // A closed pipe is no error of ours.
             let _ = Arguments::command().print_help();
@@ -111,7 +118,12 @@ pub(crate) fn mode(arguments: &[OsString], stdin_is_terminal: bool) -> Result<Mo
         }
         Err(error) => {
             let _ = error.print();
-            Err(if error.use_stderr() { Exit::Usage } else { Exit::Done }.code())
+            Err(if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            }
+            .code())
         }
     }
 }
@@ -119,17 +131,24 @@ pub(crate) fn mode(arguments: &[OsString], stdin_is_terminal: bool) -> Result<Mo
 /// Whether an editor calls: `--stdio` among the options, with whatever else clients add; or nothing but
 /// what clients add, and no person at the other end.
 fn serves(options: &[&str], stdin_is_terminal: bool) -> bool {
-    let Some(first) = options.first() else { return !stdin_is_terminal };
+    let Some(first) = options.first() else {
+        return !stdin_is_terminal;
+    };
     let asks = |option: &&str| matches!(*option, "--version" | "-V" | "--help" | "-h");
-    if !first.starts_with('-') || options.iter().any(|option| asks(option)) {
+    if !first.starts_with('-') || options.iter().any(asks) {
         return false;
     }
-    let by_a_client = |option: &&str| option.starts_with("--clientProcessId") || option.parse::<u32>().is_ok();
-    options.contains(&"--stdio") || (!stdin_is_terminal && options.iter().all(|option| by_a_client(option)))
+    let by_a_client =
+        |option: &&str| option.starts_with("--clientProcessId") || option.parse::<u32>().is_ok();
+    options.contains(&"--stdio") || (!stdin_is_terminal && options.iter().all(by_a_client))
 }
 
 /// Carries a command out.
-pub(crate) async fn run(command: Box<Command>, environment: Arc<Environment>, redactor: Arc<Redactor>) -> Exit {
+pub(crate) async fn run(
+    command: Box<Command>,
+    environment: Arc<Environment>,
+    redactor: Arc<Redactor>,
+) -> Exit {
     let interrupt = Interrupt::listen();
     let output = Output::new(&environment, command.wants_json());
     let result = match Caller::here(environment, redactor, output.clone(), interrupt) {
@@ -155,7 +174,7 @@ async fn carry_out(command: Command, caller: &Caller) -> Result<Exit> {
         Command::Config(config) => caller.unless_interrupted(config.run(caller)).await,
         Command::Trust(trust) => caller.unless_interrupted(trust.run(caller)).await,
         Command::Completions(completions) => Ok(completions.run(caller)),
-        Command::Man(man) => man.run(caller),
+        Command::Man(_) => man::Man::run(caller),
     }
 }
 

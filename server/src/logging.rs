@@ -14,7 +14,11 @@ const SECRET_ENDINGS: [&str; 6] = ["_KEY", "_TOKEN", "_SECRET", "_PASSWORD", "_P
 /// Starts the log; answers the redactor, which knows every secret of the environment.
 pub(crate) fn start(environment: &Environment, default_filter: &str) -> Arc<Redactor> {
     let redactor = Arc::new(Redactor::new());
-    for (_, value) in environment.prefixed("").iter().filter(|(name, _)| holds_a_secret(name)) {
+    for (_, value) in environment
+        .prefixed("")
+        .iter()
+        .filter(|(name, _)| holds_a_secret(name))
+    {
         redactor.learn(value.trim());
     }
     let wanted = environment.get(FILTER_VARIABLE);
@@ -25,7 +29,11 @@ pub(crate) fn start(environment: &Environment, default_filter: &str) -> Arc<Reda
     };
     let log = Arc::clone(&redactor);
     let writer = move || RedactingWriter::new((*log).clone(), std::io::stderr());
-    let started = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false).try_init();
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_ansi(false)
+        .try_init();
     if let Some(error) = problem {
         tracing::warn!(%error, "{FILTER_VARIABLE} cannot be understood; `{default_filter}` is used");
     }
@@ -57,8 +65,14 @@ mod tests {
 
     #[test]
     fn the_redactor_knows_every_key_of_the_environment() {
-        let environment = Environment::from_pairs([("OPENAI_API_KEY", "zq-4f7d9a1c8e5b2036"), ("PATH", "/usr/bin")]);
-        let shown = start(&environment, "warn").redact("key zq-4f7d9a1c8e5b2036 path /usr/bin").into_owned();
-        assert!(!shown.contains("4f7d9a1c8e5b2036") && shown.contains("/usr/bin"), "{shown}");
+        let environment =
+            Environment::from_pairs([("OPENAI_API_KEY", "zq-4f7d9a1c8e5b2036"), ("PATH", "/usr/bin")]);
+        let shown = start(&environment, "warn")
+            .redact("key zq-4f7d9a1c8e5b2036 path /usr/bin")
+            .into_owned();
+        assert!(
+            !shown.contains("4f7d9a1c8e5b2036") && shown.contains("/usr/bin"),
+            "{shown}"
+        );
     }
 }

@@ -17,6 +17,8 @@ pub(crate) mod encoding;
 pub(crate) mod frame;
 pub(crate) mod handshake;
 pub(crate) mod hover;
+#[cfg(test)]
+pub(crate) mod lab;
 pub(crate) mod lens;
 pub(crate) mod notices;
 pub(crate) mod parent;

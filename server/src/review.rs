@@ -4,6 +4,8 @@
 pub(crate) mod address;
 pub(crate) mod observe;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::ops::Range as Span;
@@ -18,8 +20,8 @@ use serde::Serialize;
 use url::Url;
 
 use crate::lsp::encoding::{self, PositionEncoding};
-pub(crate) use observe::{Content, FileNow, Seen};
-pub(crate) use state::{HunkNow, decided, hunks_now, is_open, to_placing};
+pub(crate) use observe::{Content, FileNow};
+pub(crate) use state::{HunkNow, decided, hunks_now, is_open};
 
 /// A changed file as on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -80,7 +82,12 @@ pub(crate) struct Reviewed<'a> {
 impl Reviewed<'_> {
     /// All files of the patch, with what earlier rounds left behind. `now` tells what stands there now.
     pub(crate) fn files(&self, mut now: impl FnMut(&FileChange) -> FileNow) -> Vec<FileView> {
-        let mut views: Vec<FileView> = self.patch.files.iter().map(|file| self.file(file, &now(file))).collect();
+        let mut views: Vec<FileView> = self
+            .patch
+            .files
+            .iter()
+            .map(|file| self.file(file, &now(file)))
+            .collect();
         for record in self.left_over() {
             let hunk = superseded(record);
             match views.iter_mut().find(|view| view.path == record.path) {
@@ -111,7 +118,10 @@ impl Reviewed<'_> {
         };
         FileView {
             uri: now.uri.clone().unwrap_or_else(|| self.uri(&file.path)),
-            old_uri: file.old_path.as_deref().map(|path| now.old_uri.clone().unwrap_or_else(|| self.uri(path))),
+            old_uri: file
+                .old_path
+                .as_deref()
+                .map(|path| now.old_uri.clone().unwrap_or_else(|| self.uri(path))),
             path: file.path.clone(),
             change: file.change,
             base_uri: address::document(self.run, "base", file.old_path.as_deref().unwrap_or(&file.path)),
@@ -137,7 +147,10 @@ impl Reviewed<'_> {
 
     /// Hunks of earlier rounds that the patch does not hold any more.
     fn left_over(&self) -> impl Iterator<Item = &HunkRecord> {
-        self.machine.hunks.iter().filter(|record| self.patch.hunk(&record.id).is_none())
+        self.machine
+            .hunks
+            .iter()
+            .filter(|record| self.patch.hunk(&record.id).is_none())
     }
 
     fn gone(&self, path: &str, hunk: HunkView) -> FileView {
@@ -199,7 +212,11 @@ impl Places {
             version: self.version,
             old_text: hunk.old_text.clone(),
             new_text: hunk.new_text.clone(),
-            base_range: encoding::range_of(&self.base, line_bytes(&self.base, &hunk.base_lines), self.encoding),
+            base_range: encoding::range_of(
+                &self.base,
+                line_bytes(&self.base, &hunk.base_lines),
+                self.encoding,
+            ),
             conflict: now.conflict.clone(),
             comment: record.and_then(|record| record.comment.clone()),
             reason: now.reason.clone(),
@@ -229,5 +246,8 @@ pub(crate) fn line_bytes(text: &Rope, lines: &Span<u32>) -> Span<usize> {
 /// A place at the start of a line.
 pub(crate) fn at_line(line: u32) -> Range {
     let position = Position { line, character: 0 };
-    Range { start: position, end: position }
+    Range {
+        start: position,
+        end: position,
+    }
 }

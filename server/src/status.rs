@@ -41,11 +41,22 @@ pub(crate) struct Workspace {
 pub(crate) struct Alert {
     pub(crate) code: String,
     pub(crate) message: String,
-    pub(crate) hint: Option<String>,
+    /// `info` or `warning`.
+    pub(crate) severity: &'static str,
+}
+
+impl Alert {
+    fn new(code: &str, message: String, severity: &'static str) -> Self {
+        Self {
+            code: code.to_owned(),
+            message,
+            severity,
+        }
+    }
 }
 
 /// The status of these folders; money and providers are those of the first.
-pub(crate) async fn of(engine: &Engine, repositories: &[Arc<Repository>]) -> Result<Status> {
+pub(crate) async fn of(engine: &Engine, repositories: &[Arc<Repository>], worktrees: SlotUsage) -> Result<Status> {
     let services = engine.services();
     let mut workspaces = Vec::new();
     let mut pipelines: Vec<PipelineSummary> = Vec::new();
@@ -53,19 +64,28 @@ pub(crate) async fn of(engine: &Engine, repositories: &[Arc<Repository>]) -> Res
     let mut first: Option<(Config, &Repository)> = None;
     for repository in repositories {
         let configured = engine.configuration(repository).await?;
-        alerts.extend(configured.loaded.errors.iter().map(|error| Alert {
-            code: error.code.clone(),
-            message: error.to_string(),
-            hint: Some(error.expected.clone()).filter(|expected| !expected.is_empty()),
-        }));
+        let errors = configured.loaded.errors.len();
+        if errors > 0 {
+            let message = format!(
+                "The configuration has {errors} error(s); what is wrong does not count. See `clode-ls config check`."
+            );
+            alerts.push(Alert::new("configInvalid", message, "warning"));
+        }
         workspaces.push(Workspace {
             uri: file_uri(&repository.folder),
             repository: file_uri(&repository.top_level),
             trusted: configured.trust.is_trusted(),
             demo: configured.loaded.config.demo_only,
         });
-        for summary in engine.list(Some(repository.id.clone()), None, PIPELINES_MAX).await? {
-            if !summary.status.is_ended() && !pipelines.iter().any(|known| known.pipeline_id == summary.pipeline_id) {
+        for summary in engine
+            .list(Some(repository.id.clone()), None, PIPELINES_MAX)
+            .await?
+        {
+            if !summary.status.is_ended()
+                && !pipelines
+                    .iter()
+                    .any(|known| known.pipeline_id == summary.pipeline_id)
+            {
                 pipelines.push(summary);
             }
         }
@@ -76,7 +96,11 @@ pub(crate) async fn of(engine: &Engine, repositories: &[Arc<Repository>]) -> Res
         None => (services.configurations.global()?.config, None),
     };
     if let Err(error) = services.store.writable() {
-        alerts.push(Alert { code: error.code.to_string(), message: error.message.clone(), hint: error.first_hint().map(str::to_owned) });
+        alerts.push(Alert::new(&error.code, error.message.clone(), "warning"));
+    }
+    if config.demo_only {
+        let message = "No provider is set up: the built-in demo stands in. Set ANTHROPIC_API_KEY or OPENAI_API_KEY, or install `claude`.";
+        alerts.push(Alert::new("demoProvider", message.to_owned(), "info"));
     }
     Ok(Status {
         version: env!("CARGO_PKG_VERSION"),
@@ -85,11 +109,10 @@ pub(crate) async fn of(engine: &Engine, repositories: &[Arc<Repository>]) -> Res
         pipelines,
         budget: engine.budget(&config, repository).await?,
         providers: engine.providers(&config),
-        worktrees: services.workspaces.usage().await?,
+        worktrees,
         alerts,
     })
 }
-
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -129,23 +152,47 @@ pub(crate) mod tests {
                 demo: false,
             }],
             pipelines: Vec::new(),
-            budget: BudgetView { daily: day(1.25), per_provider: BTreeMap::from([("anthropic".to_owned(), day(1.25))]), repository: None },
+            budget: BudgetView {
+                daily: day(1.25),
+                per_provider: BTreeMap::from([("anthropic".to_owned(), day(1.25))]),
+                repository: None,
+            },
             providers: vec![
                 provider("anthropic", "anthropic", None),
                 provider("openai", "openai", Some("OPENAI_API_KEY is not set")),
             ],
-            worktrees: SlotUsage { active: 1, pooled: 2, bytes: 4096 },
-            alerts: vec![Alert { code: "unknownKey".to_owned(), message: "providers.yaml:3:1: there is no key `lmits`".to_owned(), hint: None }],
+            worktrees: SlotUsage {
+                active: 1,
+                pooled: 2,
+                bytes: 4096,
+            },
+            alerts: vec![Alert::new(
+                "configInvalid",
+                "The configuration has 1 error(s)".to_owned(),
+                "warning",
+            )],
         }
     }
 
     #[test]
     fn every_part_of_the_contract_is_there() {
         let wire = serde_json::to_value(sample()).unwrap();
-        for key in ["version", "sandbox", "workspaces", "pipelines", "budget", "providers", "worktrees", "alerts"] {
+        for key in [
+            "version",
+            "sandbox",
+            "workspaces",
+            "pipelines",
+            "budget",
+            "providers",
+            "worktrees",
+            "alerts",
+        ] {
             assert!(wire.get(key).is_some(), "{key}");
         }
-        assert_eq!(wire["worktrees"], json!({"active": 1, "pooled": 2, "bytes": 4096}));
+        assert_eq!(
+            wire["worktrees"],
+            json!({"active": 1, "pooled": 2, "bytes": 4096})
+        );
         for key in ["limit", "spent", "reserved", "remaining", "resetsAt"] {
             assert!(wire["budget"]["daily"].get(key).is_some(), "{key}");
         }

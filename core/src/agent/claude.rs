@@ -11,4 +11,4 @@ pub(crate) mod session;
 mod wire;
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -14,10 +14,11 @@ use super::Agent;
 use super::answer::Spoken;
 use super::assignment::Assignment;
 use super::task_master::first_line;
+use super::test_command::{self, Bench, Ran};
 use crate::config::Mode;
 use crate::engine::StepContext;
 use crate::error::{Error, Kind};
-use crate::pipeline::{StepFailure, StepFailureClass, StepOutput, StepRole};
+use crate::pipeline::{StepFailure, StepFailureClass, StepOutput, StepRole, TestRun};
 use crate::plan::Plan;
 
 /// Codes of failures that another way of working may cure, as long as nothing was changed.
@@ -162,9 +163,26 @@ async fn output(
             .to_owned(),
         document: Some(context.put_text(&document).await?),
         files: Some(collected.commit),
+        test_runs: own_tests(context, assignment).await?,
         ..StepOutput::default()
     };
     Ok(report.spoken.sign(output))
+}
+
+/// A Developer who works alone proves the work; in a pipeline that is QA's part. What the tests leave
+/// behind is not part of the result, which was taken before.
+async fn own_tests(context: &StepContext, assignment: &Assignment) -> Result<Vec<TestRun>, StepFailure> {
+    let mut runs = Vec::new();
+    if context.order.request.is_none() || assignment.tests.is_empty() {
+        return Ok(runs);
+    }
+    let bench = Bench::of(context).await?;
+    for test in &assignment.tests {
+        if let Ran::Done(run) = test_command::run(context, &bench, test).await? {
+            runs.push(run);
+        }
+    }
+    Ok(runs)
 }
 
 /// Whether the plan says that nothing is to be changed.

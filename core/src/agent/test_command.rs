@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::private::PrivateFolder;
 use crate::config::{Environment, NetworkSettings, Sandbox, SandboxMode};
 use crate::engine::{StepContext, WorkingDirectory};
-use crate::id::random_hex;
 use crate::pipeline::{GateRequest, PermissionAsk, StepFailure, TestRun};
 use crate::process::{
     Command, Confinement, End, Limits, Network, SandboxPolicy, SandboxTier, Spawner, find_program,
@@ -31,53 +31,6 @@ const TIMEOUT_MS_MAX: u64 = 6 * 60 * 60 * 1000;
 const REGEX_BYTES_MAX: usize = 1024 * 1024;
 /// Where the shell is looked for first.
 const SHELL: &str = "/bin/sh";
-
-/// A folder of one child alone, removed with everything in it when it is dropped.
-#[derive(Debug)]
-pub(super) struct PrivateFolder {
-    path: PathBuf,
-}
-
-impl PrivateFolder {
-    /// Makes one with `home` and `tmp` in it.
-    pub(super) fn make(cache: &Path) -> Result<Self> {
-        let path = cache.join("private").join(random_hex(8)?);
-        for folder in [path.clone(), path.join("home"), path.join("tmp")] {
-            private_folder(&folder)?;
-        }
-        Ok(Self { path })
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(super) fn home(&self) -> PathBuf {
-        self.path.join("home")
-    }
-
-    pub(super) fn tmp(&self) -> PathBuf {
-        self.path.join("tmp")
-    }
-}
-
-impl Drop for PrivateFolder {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.path) {
-            tracing::debug!(%error, "a private folder could not be removed");
-        }
-    }
-}
-
-/// A folder that only its owner may enter.
-pub(super) fn private_folder(path: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|error| Error::io(format!("making {}", path.display()), &error))
-}
 
 /// What a test command needs of the machine.
 #[derive(Debug, Clone)]

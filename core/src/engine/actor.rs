@@ -25,6 +25,8 @@ const INBOX_MAX: usize = 256;
 const STEP_END_TIMEOUT: Duration = Duration::from_secs(10);
 /// Wait before a transition that could not be stored is tried again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
+/// Tries to store a transition before the run is left where it is durable.
+const STORE_ATTEMPTS_MAX: u32 = 5;
 
 /// What reaches a run from its own work.
 #[derive(Debug)]
@@ -66,14 +68,24 @@ impl Handle {
     }
 }
 
-/// Makes sure that somebody alive drives the run: nothing if somebody does, else this process.
-pub(super) async fn ensure(shared: &Arc<Shared>, run: &PipelineId) -> Result<()> {
+/// What a process does with a run that it adopts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All that the run asks for.
+    Drive,
+    /// Takes in what was sent to it and starts nothing; whoever adopts it next goes on from there.
+    Record,
+}
+
+/// Makes sure that somebody alive has the run: nothing if somebody does, else this process.
+pub(super) async fn ensure(shared: &Arc<Shared>, run: &PipelineId, part: Part) -> Result<()> {
     if locked(&shared.actors).contains_key(run) {
         return Ok(());
     }
     let store = &shared.services.store;
     let row = store.run(run).await?.ok_or_else(|| unknown(run))?;
-    if row.owner.as_ref().is_some_and(|owner| store.is_alive(owner)) {
+    let elsewhere = |owner: &crate::id::OwnerId| *owner != shared.owner && store.is_alive(owner);
+    if row.owner.as_ref().is_some_and(elsewhere) {
         return Ok(());
     }
     if row.machine_version()? != crate::pipeline::MACHINE_VERSION {
@@ -95,7 +107,8 @@ pub(super) async fn ensure(shared: &Arc<Shared>, run: &PipelineId) -> Result<()>
         ..row
     };
     // A run that was parked in good order has steps under way as well, as far as its state knows.
-    start(shared, row, repository, (!ended).then_some(Event::Recovered)).await
+    let first = (!ended).then_some(Event::Recovered);
+    start(shared, row, repository, first, part).await
 }
 
 async fn repository_of(shared: &Arc<Shared>, row: &RunRow) -> Result<Arc<Repository>> {
@@ -129,6 +142,7 @@ pub(super) async fn start(
     row: RunRow,
     repository: Arc<Repository>,
     first: Option<Event>,
+    part: Part,
 ) -> Result<()> {
     let machine: Machine = serde_json::from_str(&row.state).map_err(|error| {
         Error::new(
@@ -165,7 +179,9 @@ pub(super) async fn start(
         live,
         place: None,
         ended: false,
+        part,
     };
+    locked(&shared.halted).remove(&row.id);
     locked(&shared.actors).insert(row.id, handle.clone());
     handle.wake();
     tokio::spawn(actor.drive(inbox, handle, first));
@@ -202,20 +218,30 @@ pub(super) struct Actor {
     pub(super) live: watch::Sender<Live>,
     place: Option<Place>,
     pub(super) ended: bool,
+    pub(super) part: Part,
 }
 
 impl Actor {
     #[tracing::instrument(name = "pipeline", skip_all, fields(run = %self.run, fence = self.fence))]
     async fn drive(mut self, mut inbox: mpsc::Receiver<Message>, handle: Handle, first: Option<Event>) {
-        let result = self.begin(first, &handle).await;
-        let result = match result {
-            Ok(()) => self.serve(&mut inbox, &handle).await,
-            failed => failed,
+        let result = match self.part {
+            Part::Record => self.record(first).await,
+            Part::Drive => match self.begin(first, &handle).await {
+                Ok(()) => self.serve(&mut inbox, &handle).await,
+                failed => failed,
+            },
         };
         if let Err(error) = &result {
             tracing::warn!(%error, code = %error.code, "the pipeline is not driven here any more");
         }
         self.park().await;
+        if let Err(error) = result
+            && error.code != "fenced"
+            && !self.shared.stop.is_cancelled()
+        {
+            let hint = "what was done is stored: mend that, then resume the pipeline";
+            locked(&self.shared.halted).insert(self.run.clone(), error.hint(hint));
+        }
         locked(&self.shared.actors).remove(&self.run);
         locked(&self.shared.activity).remove(&self.run);
         if let Err(error) = self.shared.services.store.release(&self.run, self.fence).await {
@@ -223,6 +249,13 @@ impl Actor {
         }
         handle.ended.cancel();
         let _ = self.shared.notices.send(Notice::Changed(self.run.clone()));
+    }
+
+    async fn record(&mut self, first: Option<Event>) -> Result<()> {
+        if let Some(event) = first {
+            self.take_in(event).await?;
+        }
+        self.take_signals().await
     }
 
     async fn begin(&mut self, first: Option<Event>, handle: &Handle) -> Result<()> {
@@ -481,6 +514,7 @@ impl Actor {
             Signal::Resume => Event::Resumed,
             Signal::Cancel { by } => Event::Cancelled { by },
             Signal::Retry { from, pipeline } => {
+                super::routing::router(&self.shared, &self.config).forgive();
                 let steps = match pipeline {
                     Some(name) => Some(super::pipelines::steps(&self.config, &name, None)?),
                     None => None,
@@ -545,6 +579,7 @@ impl Actor {
             .iter()
             .map(|event| self.encode(event))
             .collect::<Result<_>>()?;
+        let mut attempt = 1;
         loop {
             let transition = Transition {
                 run: self.run.clone(),
@@ -571,7 +606,9 @@ impl Actor {
                     return Ok(());
                 }
                 Err(error) if error.code == "fenced" || self.shared.stop.is_cancelled() => return Err(error),
+                Err(error) if attempt >= STORE_ATTEMPTS_MAX => return Err(error),
                 Err(error) => {
+                    attempt += 1;
                     tracing::error!(%error, code = %error.code, "the state cannot be stored; trying again");
                     tokio::time::sleep(STORE_RETRY).await;
                 }
@@ -614,6 +651,7 @@ impl Actor {
     }
 }
 
+/// Whether the run cannot be driven on, whatever the control was.
 fn is_fatal(error: &Error) -> bool {
-    error.code == "fenced"
+    error.code == "fenced" || error.kind == Kind::Io
 }

@@ -27,7 +27,7 @@ impl Engine {
 
     /// Drives a run here unless a living process does.
     pub async fn adopt(&self, run: &PipelineId) -> Result<()> {
-        actor::ensure(&self.shared, run).await
+        actor::ensure(&self.shared, run, actor::Part::Drive).await
     }
 
     /// Whether this process drives the run.

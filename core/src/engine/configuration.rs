@@ -110,12 +110,12 @@ impl Configurations {
             client: locked(&self.client).settings.clone(),
             ..Sources::default()
         };
-        Ok(self.load(sources))
+        Ok(self.load(&sources))
     }
 
     /// Loads; of a file with an error in it the last text without one stays in force.
-    fn load(&self, sources: Sources) -> config::Loaded {
-        let loaded = config::load(&self.environment, &self.found, &sources);
+    fn load(&self, sources: &Sources) -> config::Loaded {
+        let loaded = config::load(&self.environment, &self.found, sources);
         let is_wrong = |file: &SourceText| {
             loaded
                 .errors
@@ -173,7 +173,7 @@ impl Configurations {
             trust: trust.clone(),
         };
         let configured = Arc::new(Configured {
-            loaded: self.load(sources),
+            loaded: self.load(&sources),
             review,
             trust,
         });

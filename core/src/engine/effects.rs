@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use super::actor::{Actor, LiveStep, Message};
+use super::actor::{Actor, LiveStep, Message, Part};
 use super::context::StepContext;
 use super::{Services, locked};
 use crate::error::{Error, Result};
@@ -24,6 +24,9 @@ const APPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Actor {
     pub(super) fn perform(&mut self, effect: Effect) {
+        if self.part == Part::Record {
+            return;
+        }
         match effect {
             Effect::TakeSnapshot { buffers } => self.take_snapshot(buffers),
             Effect::RunStep { order } => self.run_step(*order),

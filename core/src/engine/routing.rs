@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::{Shared, locked};
 use crate::config::{CapScope, Config, ProviderKind as Kind, Readiness};
 use crate::money::Money;
+use crate::process::find_program;
+use crate::provider::claude_code::{ClaudeCode, Parts};
 use crate::provider::{ModelSettings, Provider, ProviderKind, ProviderSettings};
 use crate::router::{Candidate, ProviderLimits, RetrySettings, Router, RouterSettings};
 
@@ -55,7 +57,8 @@ fn build(
         Kind::OpenAi => ProviderKind::OpenAi,
         Kind::OpenAiCompatible => ProviderKind::OpenAiCompatible,
         Kind::Demo => ProviderKind::Demo,
-        Kind::ClaudeCode | Kind::Acp => return None,
+        Kind::ClaudeCode => ProviderKind::ClaudeCode,
+        Kind::Acp => return None,
     };
     let mut settings = ProviderSettings::new(id, wire);
     settings.base_url.clone_from(&provider.base_url);
@@ -70,12 +73,35 @@ fn build(
         .iter()
         .map(|(name, model)| (name.clone(), model_settings(model)))
         .collect();
+    if kind == Kind::ClaudeCode {
+        let built = claude_code(shared, config, id, &settings)?;
+        return Some((settings, built));
+    }
     let http = shared.http.as_ref()?;
     let built = crate::provider::build(&settings, http);
     let built = built
         .inspect_err(|error| tracing::warn!(provider = id, %error, "a provider cannot be used"))
         .ok()?;
     Some((settings, built))
+}
+
+/// The program as a provider of plain answers, for machines where nothing else is set up.
+fn claude_code(shared: &Arc<Shared>, config: &Config, id: &str, settings: &ProviderSettings) -> Option<Arc<dyn Provider>> {
+    let services = &shared.services;
+    let command = &config.providers.get(id)?.command;
+    let named = command.first().map_or("claude", String::as_str);
+    let program = find_program(named, &services.environment.search_path())?;
+    let address = || services.environment.get("ANTHROPIC_BASE_URL").map(str::to_owned);
+    Some(Arc::new(ClaudeCode::new(Parts {
+        spawner: services.spawner.clone(),
+        environment: Arc::clone(&services.environment),
+        cache: services.cache.clone(),
+        sandbox: config.sandbox.mode,
+        program,
+        first_args: command.iter().skip(1).cloned().collect(),
+        key: settings.api_key.clone(),
+        base_url: settings.base_url.clone().or_else(address),
+    })))
 }
 
 fn model_settings(model: &crate::config::Model) -> ModelSettings {

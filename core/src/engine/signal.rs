@@ -76,7 +76,7 @@ pub(super) enum Outcome {
 pub enum Orphan {
     /// Drive it here.
     Adopt,
-    /// Record the control; whoever drives it next takes it in.
+    /// Take the control in and start nothing; whoever drives it next goes on from there.
     Leave,
 }
 
@@ -99,10 +99,11 @@ impl Engine {
             .store
             .send_signal(run, &dedup, payload, shared.services.clock.now())
             .await?;
-        if orphan == Orphan::Leave && !self.is_driven(run).await? {
-            return Ok(());
-        }
-        actor::ensure(shared, run).await?;
+        let part = match orphan {
+            Orphan::Adopt => actor::Part::Drive,
+            Orphan::Leave => actor::Part::Record,
+        };
+        actor::ensure(shared, run, part).await?;
         let deadline = tokio::time::Instant::now() + OUTCOME_TIMEOUT;
         let mut wait = OUTCOME_POLL;
         loop {

@@ -106,7 +106,7 @@ impl Engine {
             Created::New { .. } => {
                 tracing::info!(run = %id, demo = machine.spec.demo, "started");
                 let row = self.row(&id).await?;
-                actor::start(&self.shared, row, Arc::clone(&request.repository), None).await?;
+                actor::start(&self.shared, row, Arc::clone(&request.repository), None, actor::Part::Drive).await?;
                 Ok(Started {
                     pipeline: id,
                     status,

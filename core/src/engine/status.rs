@@ -37,7 +37,7 @@ pub struct DayView {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BudgetView {
-    /// Everything of this user.
+    /// The limit of the day that is reached first.
     pub daily: DayView,
     /// By provider.
     pub per_provider: BTreeMap<String, DayView>,
@@ -88,22 +88,22 @@ impl Engine {
         let mut per_provider = BTreeMap::new();
         for id in config.providers.keys() {
             let totals = ledger.day_totals(&day, &DayScope::Provider(id.clone())).await?;
-            let limit = limit(&|scope| matches!(scope, CapScope::ProviderDay(name) if name == id));
+            let limit = limit(
+                &|scope| matches!(scope, CapScope::ProviderDay(name) | CapScope::RepositoryProviderDay(name) if name == id),
+            );
             per_provider.insert(id.clone(), day_view(&totals, limit, resets_at));
         }
-        let repository = match (repository, limit(&|scope| *scope == CapScope::RepositoryDay)) {
+        let of_user = day_view(&user, limit(&|scope| *scope == CapScope::UserDay), resets_at);
+        let of_repository = match (repository, limit(&|scope| *scope == CapScope::RepositoryDay)) {
             (Some(id), Some(limit)) => {
                 let totals = ledger.day_totals(&day, &DayScope::Repository(id.clone())).await?;
                 Some(day_view(&totals, Some(limit), resets_at))
             }
             _ => None,
         };
-        let daily = day_view(&user, limit(&|scope| *scope == CapScope::UserDay), resets_at);
-        Ok(BudgetView {
-            daily,
-            per_provider,
-            repository,
-        })
+        let left = |view: &DayView| view.remaining.unwrap_or(f64::INFINITY);
+        let first = of_repository.as_ref().filter(|here| left(here) < left(&of_user));
+        Ok(BudgetView { daily: first.unwrap_or(&of_user).clone(), per_provider, repository: of_repository })
     }
 
     /// The providers of this configuration and how they are.
@@ -115,7 +115,7 @@ impl Engine {
             let problem = provider.readiness.problem();
             let health = match (seen, &problem) {
                 (_, Some(_)) => json("blocked"),
-                (Some(status), None) => json(&status.health),
+                (Some(status), None) => json(status.health),
                 (None, None) => json("ok"),
             };
             ProviderView {
@@ -123,7 +123,7 @@ impl Engine {
                 kind: kind_name(provider.kind),
                 health,
                 reason: problem.or_else(|| seen.and_then(|status| status.reason.clone())),
-                circuit: seen.map_or_else(|| json("closed"), |status| json(&status.circuit)),
+                circuit: seen.map_or_else(|| json("closed"), |status| json(status.circuit)),
                 rpm: rate(rates.rpm, seen.map_or(0, |status| status.rpm.used)),
                 tpm: rate(rates.tpm, seen.map_or(0, |status| status.tpm.used)),
                 models: seen.map_or_else(

@@ -49,6 +49,9 @@ impl Engine {
             if row.finished || (until == Until::EndedOrWaiting && waits) {
                 return Ok(());
             }
+            if let Some(error) = self.halted(run) {
+                return Err(error);
+            }
             tokio::select! {
                 () = self.shared.stop.cancelled() => return Err(Error::cancelled()),
                 () = tokio::time::sleep(LOOK_INTERVAL) => {}

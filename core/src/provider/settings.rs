@@ -23,6 +23,8 @@ pub enum ProviderKind {
     OpenAiCompatible,
     /// The offline demonstration.
     Demo,
+    /// The program Claude Code, for plain answers; built where programs are known.
+    ClaudeCode,
 }
 
 impl ProviderKind {
@@ -33,6 +35,7 @@ impl ProviderKind {
             Self::OpenAi => "openai",
             Self::OpenAiCompatible => "openai-compatible",
             Self::Demo => "demo",
+            Self::ClaudeCode => "claude-code",
         }
     }
 }

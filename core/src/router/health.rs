@@ -160,6 +160,14 @@ impl Provider {
         state.missing_until = Timestamp(i64::MIN);
     }
 
+    /// A person wants another try: what only a person can have repaired is held against nobody any more.
+    pub(super) fn forgive(&mut self) {
+        self.blocked = None;
+        for model in self.routes.values_mut() {
+            model.missing_until = Timestamp(i64::MIN);
+        }
+    }
+
     pub(super) fn circuit(&self, now: Timestamp) -> Circuit {
         self.routes
             .values()

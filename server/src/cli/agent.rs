@@ -57,14 +57,15 @@ impl Agent {
         let started = desk.engine().start(self.start_request(&desk, request)?).await?;
         let run = &started.pipeline;
         let drive = Drive::new(caller, desk.engine(), run, Approvals::Ask, Since::Beginning).await?;
-        let settled = drive.quiet().to_the_end().await?;
+        let settled = drive.quiet().follow_through().await?;
         self.show(caller, &desk, run, settled).await
     }
 
     fn parse(&self, text: &str) -> Result<Value> {
         let wrong = |error: &dyn std::fmt::Display| {
-            Error::usage("invalidParams", format!("--request {}: {error}", self.request))
-                .hint(r#"write JSON such as {"objective": "what is to be done", "targetFiles": ["src/a.rs"]}"#)
+            Error::usage("invalidParams", format!("--request {}: {error}", self.request)).hint(
+                r#"write JSON such as {"objective": "what is to be done", "targetFiles": ["src/a.rs"]}"#,
+            )
         };
         serde_json::from_str(text).map_err(|error| wrong(&error))
     }
@@ -84,22 +85,45 @@ impl Agent {
             origin: None,
             diagnostics: Vec::new(),
         };
-        let options = RunOptions { max_cost: self.max_cost, apply: ApplyMode::None, ..RunOptions::default() };
+        let options = RunOptions {
+            max_cost: self.max_cost,
+            apply: ApplyMode::None,
+            ..RunOptions::default()
+        };
         let single = Some((AgentId::new(self.name.as_str()), request));
-        Ok(StartRequest { repository: desk.repository.clone(), task, options, buffers: Vec::new(), single })
+        Ok(StartRequest {
+            repository: desk.repository.clone(),
+            task,
+            options,
+            buffers: Vec::new(),
+            single,
+        })
     }
 
     async fn show(&self, caller: &Caller, desk: &Desk, run: &PipelineId, settled: Settled) -> Result<Exit> {
         let engine = desk.engine();
         let machine = engine.row(run).await?.machine()?;
-        let exit = if settled == Settled::Interrupted { Exit::Interrupted } else { Exit::of(&machine) };
+        let exit = if settled == Settled::Interrupted {
+            Exit::Interrupted
+        } else {
+            Exit::of(&machine)
+        };
         if settled != Settled::Ended {
             caller.output.note(&drive::how_to_go_on(run, &machine));
         }
         let detail = drive::detail(engine, run).await?;
-        let step = machine.steps.first().map(|step| step.spec.id.clone()).unwrap_or_else(|| StepId::new(""));
-        let output = machine.step(&step).and_then(|step| step.output.clone()).unwrap_or_default();
-        let text = engine.text(output.document.as_ref()).await?.unwrap_or(output.summary);
+        let step = machine
+            .steps
+            .first()
+            .map_or_else(|| StepId::new(""), |step| step.spec.id.clone());
+        let output = machine
+            .step(&step)
+            .and_then(|step| step.output.clone())
+            .unwrap_or_default();
+        let text = engine
+            .text(output.document.as_ref())
+            .await?
+            .unwrap_or(output.summary);
         if self.json {
             let first_failed = detail.test_runs.iter().find(|run| !run.passed);
             let summary = &detail.summary;
@@ -112,9 +136,13 @@ impl Agent {
         }
         match detail.patch.as_deref().filter(|patch| !patch.is_empty()) {
             Some(patch) => caller.output.patch(patch),
-            None => caller.output.print(&render::markdown(&text, caller.output.colour())),
+            None => caller
+                .output
+                .print(&render::markdown(&text, caller.output.colour())),
         }
-        caller.output.note(&render::summary(&detail, caller.output.note_colour()));
+        caller
+            .output
+            .note(&render::summary(&detail, caller.output.note_colour()));
         Ok(exit)
     }
 }
@@ -122,10 +150,19 @@ impl Agent {
 fn read(caller: &Caller, source: &str) -> Result<String> {
     let mut text = String::new();
     let read = if source == "-" {
-        std::io::stdin().lock().take(REQUEST_BYTES_MAX).read_to_string(&mut text)
+        std::io::stdin()
+            .lock()
+            .take(REQUEST_BYTES_MAX)
+            .read_to_string(&mut text)
     } else {
-        std::fs::File::open(caller.folder.join(source)).and_then(|file| file.take(REQUEST_BYTES_MAX).read_to_string(&mut text))
+        std::fs::File::open(caller.folder.join(source))
+            .and_then(|file| file.take(REQUEST_BYTES_MAX).read_to_string(&mut text))
     };
-    read.map_err(|error| Error::usage("invalidParams", format!("--request {source}: cannot be read: {error}")))?;
+    read.map_err(|error| {
+        Error::usage(
+            "invalidParams",
+            format!("--request {source}: cannot be read: {error}"),
+        )
+    })?;
     Ok(text)
 }

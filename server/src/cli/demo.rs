@@ -57,7 +57,7 @@ impl Demo {
         super::disk::Disk::take_over(engine);
         let started = engine.start(request).await?;
         let drive = Drive::new(caller, engine, &started.pipeline, approvals, Since::Beginning).await?;
-        let settled = drive.to_the_end().await?;
+        let settled = drive.follow_through().await?;
         let detail = engine.detail(&started.pipeline).await?;
         if settled == Settled::Ended && !output.is_json() {
             output.patch(detail.patch.as_deref().unwrap_or_default());
@@ -85,13 +85,27 @@ fn request(desk: &Desk, is_sample: bool, yes: bool) -> StartRequest {
         priority: clode_core::task::Priority::Medium,
         tests,
         constraints: Vec::new(),
-        target_files: if is_sample { vec![sample::FILE.to_owned()] } else { Vec::new() },
+        target_files: if is_sample {
+            vec![sample::FILE.to_owned()]
+        } else {
+            Vec::new()
+        },
         origin: None,
         diagnostics: Vec::new(),
     };
     let apply = if yes { ApplyMode::Direct } else { ApplyMode::Review };
-    let options = RunOptions { skip_approvals: yes, apply, ..RunOptions::default() };
-    StartRequest { repository: desk.repository.clone(), task, options, buffers: Vec::new(), single: None }
+    let options = RunOptions {
+        skip_approvals: yes,
+        apply,
+        ..RunOptions::default()
+    };
+    StartRequest {
+        repository: desk.repository.clone(),
+        task,
+        options,
+        buffers: Vec::new(),
+        single: None,
+    }
 }
 
 fn next_steps(folder: &std::path::Path) -> String {

@@ -35,17 +35,36 @@ pub(super) struct Desk {
 
 impl Caller {
     /// From the current directory.
-    pub(super) fn here(environment: Arc<Environment>, redactor: Arc<Redactor>, output: Output, interrupt: Interrupt) -> Result<Self> {
-        #[expect(clippy::disallowed_methods, reason = "the command line passes the directory on")]
+    pub(super) fn here(
+        environment: Arc<Environment>,
+        redactor: Arc<Redactor>,
+        output: Output,
+        interrupt: Interrupt,
+    ) -> Result<Self> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the command line passes the directory on"
+        )]
         let folder = std::env::current_dir().map_err(|error| {
             Error::io("the current directory cannot be used", &error).hint("go to a directory that exists")
         })?;
-        Ok(Self { environment, redactor, folder, output, interrupt })
+        Ok(Self {
+            environment,
+            redactor,
+            folder,
+            output,
+            interrupt,
+        })
     }
 
     /// Opens the house.
     pub(super) async fn open(&self, providers: Providers) -> Result<App> {
-        App::open_with(Arc::clone(&self.environment), Arc::clone(&self.redactor), providers).await
+        App::open_with(
+            Arc::clone(&self.environment),
+            Arc::clone(&self.redactor),
+            providers,
+        )
+        .await
     }
 
     /// Opens the house for the repository of the current directory.
@@ -59,12 +78,19 @@ impl Caller {
         let repository = app.engine.repository(folder).await?;
         let configured = app.engine.configuration(&repository).await?;
         self.learn_keys(&configured.loaded.config);
-        Ok(Desk { app, repository, configured })
+        Ok(Desk {
+            app,
+            repository,
+            configured,
+        })
     }
 
     /// Keys under names of the user's own choice are kept out of logs as well.
     pub(super) fn learn_keys(&self, config: &Config) {
-        let names = config.providers.values().filter_map(|provider| provider.api_key_env.as_deref());
+        let names = config
+            .providers
+            .values()
+            .filter_map(|provider| provider.api_key_env.as_deref());
         for key in names.filter_map(|name| self.environment.get(name)) {
             self.redactor.learn(key.trim());
         }
@@ -97,5 +123,8 @@ impl Desk {
 
 /// Answers that are given here.
 pub(super) fn by_command_line() -> Answerer {
-    Answerer { surface: "commandLine".to_owned(), detail: String::new() }
+    Answerer {
+        surface: "commandLine".to_owned(),
+        detail: String::new(),
+    }
 }

@@ -1,6 +1,6 @@
 //! The editor's part, played by the disk: approved hunks are merged onto the files as they are now.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +11,8 @@ use clode_core::pipeline::{GateKind, HunkOutcome, HunkRecord, HunkState, Machine
 use clode_core::workspace::{self, Applied, FileOutcome, Repository};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+
+use crate::review;
 
 /// Applies patches to the files on disk.
 #[derive(Debug)]
@@ -55,7 +57,9 @@ impl Wanted {
 impl Disk {
     /// Becomes the one who applies patches in this process.
     pub(super) fn take_over(engine: &Engine) {
-        engine.set_editor(Arc::new(Self { engine: engine.clone() }));
+        engine.set_editor(Arc::new(Self {
+            engine: engine.clone(),
+        }));
     }
 }
 
@@ -64,35 +68,57 @@ impl Editor for Disk {
         async move {
             let applied = async {
                 let machine = self.engine.row(run).await?.machine()?;
-                let consent = if approved_by_a_person(&machine) { Consent::Person } else { Consent::Policy };
+                let consent = if approved_by_a_person(&machine) {
+                    Consent::Person
+                } else {
+                    Consent::Policy
+                };
                 apply(&self.engine, run, &Wanted::default(), consent).await
             };
-            applied.await.map(|report| report.outcomes).unwrap_or_else(|error| {
-                tracing::warn!(%error, %run, "the patch could not be applied");
-                Vec::new()
-            })
+            match applied.await {
+                Ok(report) => report.outcomes,
+                Err(error) => {
+                    tracing::warn!(%error, %run, "the patch could not be applied");
+                    Vec::new()
+                }
+            }
         }
         .boxed()
     }
 }
 
-/// Whether the last word on the patch was a person's yes, in whichever editor.
+/// Whether the last word on the patch of this round was a person's yes, in whichever editor.
 fn approved_by_a_person(machine: &Machine) -> bool {
-    let last = machine.gates.iter().rev().find(|gate| gate.kind == GateKind::Patch);
+    let of_this_round = format!("{}-{}-", GateKind::Patch.as_str(), machine.round);
+    let last = machine
+        .gates
+        .iter()
+        .rev()
+        .find(|gate| gate.id.as_str().starts_with(&of_this_round));
     let resolution = last.and_then(|gate| gate.resolution.as_ref());
     resolution.is_some_and(|resolution| resolution.answer.approved && resolution.by.surface != "policy")
 }
 
 /// Brings the wanted hunks that nobody decided yet into the files of the repository.
-pub(super) async fn apply(engine: &Engine, run: &PipelineId, wanted: &Wanted, consent: Consent) -> Result<Report> {
+pub(super) async fn apply(
+    engine: &Engine,
+    run: &PipelineId,
+    wanted: &Wanted,
+    consent: Consent,
+) -> Result<Report> {
     let row = engine.row(run).await?;
     let machine = row.machine()?;
-    let Some(patch) = engine.patch(&machine).await? else { return Ok(Report::default()) };
+    let Some(patch) = engine.patch(&machine).await? else {
+        return Ok(Report::default());
+    };
     let repository = engine.repository(Path::new(&row.folder)).await?;
     let mut report = Report::default();
     for file in &patch.files {
-        let records: Vec<&HunkRecord> =
-            machine.hunks.iter().filter(|hunk| file.hunks.iter().any(|known| known.id == hunk.id)).collect();
+        let records: Vec<&HunkRecord> = machine
+            .hunks
+            .iter()
+            .filter(|hunk| file.hunks.iter().any(|known| known.id == hunk.id))
+            .collect();
         let (now, left): (Vec<&HunkRecord>, Vec<&HunkRecord>) = records
             .iter()
             .copied()
@@ -106,7 +132,7 @@ pub(super) async fn apply(engine: &Engine, run: &PipelineId, wanted: &Wanted, co
             report.left.push((file.path.clone(), reason));
         }
         if !now.is_empty() {
-            one_file(engine, &repository, file, &records, &now, &mut report).await?;
+            one_file(engine, &repository, &machine, file, &now, &mut report).await?;
         }
     }
     Ok(report)
@@ -115,20 +141,33 @@ pub(super) async fn apply(engine: &Engine, run: &PipelineId, wanted: &Wanted, co
 async fn one_file(
     engine: &Engine,
     repository: &Repository,
+    machine: &Machine,
     file: &workspace::FileChange,
-    records: &[&HunkRecord],
     now: &[&HunkRecord],
     report: &mut Report,
 ) -> Result<()> {
-    let decided: BTreeMap<HunkId, workspace::HunkState> = records.iter().map(|hunk| (hunk.id.clone(), to_review(hunk.state))).collect();
-    let mut done = FileOutcome { path: file.path.clone(), result: Applied::Applied, code: None, message: None, hunks: Vec::new() };
+    let mut done = FileOutcome {
+        path: file.path.clone(),
+        result: Applied::Applied,
+        code: None,
+        message: None,
+        hunks: Vec::new(),
+    };
     let all: BTreeSet<HunkId> = now.iter().map(|hunk| hunk.id.clone()).collect();
-    let mut decided = decided;
+    let mut decided = review::decided(machine, file);
     // All at once; where that conflicts each by itself, so that one conflict keeps nothing else out.
-    let whole = engine.services().workspaces.apply_to_disk(repository, file, &decided, &all).await?;
+    let whole = engine
+        .services()
+        .workspaces
+        .apply_to_disk(repository, file, &decided, &all)
+        .await?;
     if whole.result == Applied::Conflict && all.len() > 1 {
         for id in &all {
-            let outcome = engine.services().workspaces.apply_to_disk(repository, file, &decided, &BTreeSet::from([id.clone()])).await?;
+            let outcome = engine
+                .services()
+                .workspaces
+                .apply_to_disk(repository, file, &decided, &BTreeSet::from([id.clone()]))
+                .await?;
             report.outcomes.push(outcome_of(id, &outcome));
             if outcome.result == Applied::Applied {
                 decided.insert(id.clone(), workspace::HunkState::Applied);
@@ -138,7 +177,9 @@ async fn one_file(
             done.hunks = outcome.hunks;
         }
     } else {
-        report.outcomes.extend(all.iter().map(|id| outcome_of(id, &whole)));
+        report
+            .outcomes
+            .extend(all.iter().map(|id| outcome_of(id, &whole)));
         done = whole;
     }
     report.files.push(done);
@@ -151,20 +192,19 @@ fn outcome_of(id: &HunkId, outcome: &FileOutcome) -> HunkOutcome {
         Applied::Conflict => HunkState::Conflict,
         Applied::Failed => HunkState::Failed,
     };
-    let placed = outcome.hunks.iter().find(|placed| placed.id == *id).and_then(|placed| placed.reason.clone());
-    let reason = if state == HunkState::Applied { None } else { outcome.message.clone().or(placed) };
-    HunkOutcome { id: id.clone(), state, reason }
-}
-
-fn to_review(state: HunkState) -> workspace::HunkState {
-    match state {
-        HunkState::Pending => workspace::HunkState::Pending,
-        HunkState::Applied => workspace::HunkState::Applied,
-        HunkState::Unconfirmed => workspace::HunkState::Unconfirmed,
-        HunkState::Failed => workspace::HunkState::Failed,
-        HunkState::Rejected => workspace::HunkState::Rejected,
-        HunkState::Conflict => workspace::HunkState::Conflict,
-        HunkState::Superseded => workspace::HunkState::Superseded,
-        HunkState::Reverted => workspace::HunkState::Reverted,
+    let placed = outcome
+        .hunks
+        .iter()
+        .find(|placed| placed.id == *id)
+        .and_then(|placed| placed.reason.clone());
+    let reason = if state == HunkState::Applied {
+        None
+    } else {
+        outcome.message.clone().or(placed)
+    };
+    HunkOutcome {
+        id: id.clone(),
+        state,
+        reason,
     }
 }

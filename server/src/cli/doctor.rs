@@ -3,9 +3,11 @@
 mod look;
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use clap::Args;
 use clode_core::Result;
+use clode_core::config::Directories;
 use clode_core::redact::neutralise;
 use serde::Serialize;
 
@@ -50,16 +52,31 @@ struct Finding {
 
 impl Finding {
     fn ok(id: &str, message: impl Into<String>) -> Self {
-        Self { id: id.to_owned(), health: Health::Ok, message: message.into(), hint: None }
+        Self {
+            id: id.to_owned(),
+            health: Health::Ok,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     fn warning(id: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { id: id.to_owned(), health: Health::Warning, message: message.into(), hint: Some(hint.into()) }
+        Self {
+            id: id.to_owned(),
+            health: Health::Warning,
+            message: message.into(),
+            hint: Some(hint.into()),
+        }
     }
 
     fn broken(id: &str, error: &clode_core::Error) -> Self {
         let hint = error.first_hint().map(str::to_owned);
-        Self { id: id.to_owned(), health: Health::Broken, message: error.message.clone(), hint }
+        Self {
+            id: id.to_owned(),
+            health: Health::Broken,
+            message: error.message.clone(),
+            hint,
+        }
     }
 }
 
@@ -68,19 +85,33 @@ impl Finding {
 struct Report {
     version: &'static str,
     ok: bool,
+    paths: Option<Paths>,
     findings: Vec<Finding>,
 }
 
+/// Where we keep things.
+#[derive(Debug, Clone, Serialize)]
+struct Paths {
+    state: PathBuf,
+    cache: PathBuf,
+    config: PathBuf,
+}
+
 impl Report {
-    fn new(findings: Vec<Finding>) -> Self {
+    fn new(paths: Option<Paths>, findings: Vec<Finding>) -> Self {
         let ok = findings.iter().all(|finding| finding.health != Health::Broken);
-        Self { version: env!("CARGO_PKG_VERSION"), ok, findings }
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            ok,
+            paths,
+            findings,
+        }
     }
 }
 
 impl Doctor {
     pub(super) async fn run(self, caller: &Caller) -> Result<Exit> {
-        let report = Report::new(look::everywhere(caller).await);
+        let report = Report::new(paths(caller), look::everywhere(caller).await);
         if self.json {
             caller.output.document(&report);
         } else {
@@ -88,6 +119,11 @@ impl Doctor {
         }
         Ok(if report.ok { Exit::Done } else { Exit::Failed })
     }
+}
+
+fn paths(caller: &Caller) -> Option<Paths> {
+    let Directories { state, cache, config } = Directories::named_by(&caller.environment).ok()?;
+    Some(Paths { state, cache, config })
 }
 
 /// For people.
@@ -101,7 +137,11 @@ fn text(report: &Report, colour: Colour) -> String {
                 Health::Warning => "note",
                 Health::Broken => "BROKEN",
             };
-            vec![mark.to_owned(), finding.id.clone(), neutralise(&finding.message).into_owned()]
+            vec![
+                mark.to_owned(),
+                finding.id.clone(),
+                neutralise(&finding.message).into_owned(),
+            ]
         })
         .collect();
     let mut text = String::new();
@@ -114,10 +154,19 @@ fn text(report: &Report, colour: Colour) -> String {
         let (mark, rest) = line.split_once(' ').unwrap_or((line, ""));
         let _ = writeln!(text, "{} {rest}", paint(mark, style, colour));
         if let Some(hint) = &finding.hint {
-            let _ = writeln!(text, "        {} {}", paint("hint:", Style::Cyan, colour), neutralise(hint));
+            let _ = writeln!(
+                text,
+                "        {} {}",
+                paint("hint:", Style::Cyan, colour),
+                neutralise(hint)
+            );
         }
     }
-    text.push_str(if report.ok { "\nNothing essential is broken.\n" } else { "\nSomething essential is broken: see above.\n" });
+    text.push_str(if report.ok {
+        "\nNothing essential is broken.\n"
+    } else {
+        "\nSomething essential is broken: see above.\n"
+    });
     text
 }
 
@@ -127,12 +176,22 @@ mod tests {
 
     #[test]
     fn each_problem_comes_with_what_to_do() {
-        let error = clode_core::Error::io("the state directory", &std::io::ErrorKind::PermissionDenied.into());
-        let report = Report::new(vec![
-            Finding::ok("git", "git 2.47.3 at /usr/bin/git"),
-            Finding::warning("claude", "Claude Code was not found", "install it, or set ANTHROPIC_API_KEY"),
-            Finding::broken("state", &error),
-        ]);
+        let error = clode_core::Error::io(
+            "the state directory",
+            &std::io::ErrorKind::PermissionDenied.into(),
+        );
+        let report = Report::new(
+            None,
+            vec![
+                Finding::ok("git", "git 2.47.3 at /usr/bin/git"),
+                Finding::warning(
+                    "claude",
+                    "Claude Code was not found",
+                    "install it, or set ANTHROPIC_API_KEY",
+                ),
+                Finding::broken("state", &error),
+            ],
+        );
         assert!(!report.ok);
         insta::assert_snapshot!(text(&report, Colour::Off));
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::time::Duration;
 
 use clode_core::engine::{Engine, Notice, Orphan, PipelineDetail};
@@ -20,6 +21,8 @@ use super::gate::{Approvals, Case, Decision, Gatekeeper, Tried};
 use super::progress::Progress;
 use super::terminal::Terminal;
 use super::{Exit, apply, render, report};
+use crate::lsp::encoding::PositionEncoding;
+use crate::review::{Reviewed, observe};
 
 /// How often a run is looked at even if it tells nothing: another process may drive it.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -72,18 +75,33 @@ pub(super) struct Drive<'a> {
 
 impl<'a> Drive<'a> {
     /// Takes its place beside a run. The disk becomes this process's editor.
-    pub(super) async fn new(caller: &'a Caller, engine: &'a Engine, run: &'a PipelineId, approvals: Approvals, since: Since) -> Result<Self> {
+    pub(super) async fn new(
+        caller: &'a Caller,
+        engine: &'a Engine,
+        run: &'a PipelineId,
+        approvals: Approvals,
+        since: Since,
+    ) -> Result<Self> {
         Disk::take_over(engine);
         let notices = engine.notices();
         let seq = match since {
             Since::Beginning => 0,
-            Since::Now => engine.services().store.events(run, 0, ROWS_MAX).await?.last().map_or(0, |event| event.seq),
+            Since::Now => engine
+                .services()
+                .store
+                .events(run, 0, ROWS_MAX)
+                .await?
+                .last()
+                .map_or(0, |event| event.seq),
         };
         Ok(Self {
             caller,
             engine,
             run,
-            gatekeeper: Gatekeeper { approvals, terminal: Terminal::here() },
+            gatekeeper: Gatekeeper {
+                approvals,
+                terminal: Terminal::here(),
+            },
             progress: Progress::new(caller.output.clone(), std::io::stderr().is_terminal()),
             notices,
             seq,
@@ -95,15 +113,19 @@ impl<'a> Drive<'a> {
 
     /// Prints no events as results.
     pub(super) fn quiet(self) -> Self {
-        Self { telling: Telling::Quietly, ..self }
+        Self {
+            telling: Telling::Quietly,
+            ..self
+        }
     }
 
     /// Goes along until the run ends or waits, then parks it where it is durable.
-    pub(super) async fn to_the_end(mut self) -> Result<Settled> {
+    pub(super) async fn follow_through(mut self) -> Result<Settled> {
         let settled = self.follow().await;
         self.progress.pause();
         if matches!(settled, Ok(Settled::Interrupted)) {
-            self.progress.note("Interrupted: parking the pipeline (again: at once) ...");
+            self.progress
+                .note("Interrupted: parking the pipeline (again: at once) ...");
         }
         self.engine.shutdown().await;
         settled
@@ -137,6 +159,9 @@ impl<'a> Drive<'a> {
 
     /// Tells what is new; answers how the run stands.
     async fn look(&mut self) -> Result<Machine> {
+        if let Some(error) = self.engine.halted(self.run) {
+            return Err(error);
+        }
         let store = &self.engine.services().store;
         let row = self.engine.row(self.run).await?;
         let machine = row.machine()?;
@@ -171,14 +196,28 @@ impl<'a> Drive<'a> {
 
     /// The oldest gate that somebody here may answer.
     fn next_gate(&self, machine: &Machine) -> Option<Gate> {
-        machine.open_gates().find(|gate| gate.kind.holds_the_run() && !self.left.contains(&gate.id)).cloned()
+        machine
+            .open_gates()
+            .find(|gate| gate.kind.holds_the_run() && !self.left.contains(&gate.id))
+            .cloned()
     }
 
     /// Answers a gate, unless somebody else does so first.
     async fn at_gate(&mut self, machine: &Machine, gate: &Gate) -> Result<Settled> {
         self.progress.pause();
-        let tried = if self.tried.contains(&gate.id) { Tried::Yes } else { Tried::No };
-        let case = Case { caller: self.caller, engine: self.engine, run: self.run, machine, gate, tried };
+        let tried = if self.tried.contains(&gate.id) {
+            Tried::Yes
+        } else {
+            Tried::No
+        };
+        let case = Case {
+            caller: self.caller,
+            engine: self.engine,
+            run: self.run,
+            machine,
+            gate,
+            tried,
+        };
         let decision = tokio::select! {
             decision = self.gatekeeper.decide(&case) => decision?,
             () = self.caller.interrupt.happened() => return Ok(Settled::Interrupted),
@@ -189,8 +228,13 @@ impl<'a> Drive<'a> {
         };
         match decision {
             Decision::Say(answer) => {
-                if let Err(error) = self.engine.answer(self.run, gate, answer, by_command_line()).await {
-                    self.progress.note(&render::error(&error, self.caller.output.note_colour()));
+                if let Err(error) = self
+                    .engine
+                    .answer(self.run, gate, answer, by_command_line())
+                    .await
+                {
+                    self.progress
+                        .note(&render::error(&error, self.caller.output.note_colour()));
                     if self.gatekeeper.terminal.is_none() {
                         self.left.insert(gate.id.clone());
                     }
@@ -216,7 +260,9 @@ impl<'a> Drive<'a> {
 
     /// Lessons wait for a yes of their own; a person at the terminal is asked once.
     async fn lessons(&mut self, machine: &Machine) -> Result<()> {
-        let Some(gate) = machine.open_gates().find(|gate| gate.kind == GateKind::Knowledge) else { return Ok(()) };
+        let Some(gate) = machine.open_gates().find(|gate| gate.kind == GateKind::Knowledge) else {
+            return Ok(());
+        };
         if self.gatekeeper.approvals != Approvals::Ask || self.gatekeeper.terminal.is_none() {
             return Ok(());
         }
@@ -239,7 +285,12 @@ async fn changed(notices: &mut Receiver<Notice>, run: &PipelineId) {
     }
 }
 
-async fn closed_elsewhere(engine: &Engine, notices: &mut Receiver<Notice>, run: &PipelineId, gate: &ApprovalId) {
+async fn closed_elsewhere(
+    engine: &Engine,
+    notices: &mut Receiver<Notice>,
+    run: &PipelineId,
+    gate: &ApprovalId,
+) {
     loop {
         changed(notices, run).await;
         let machine = engine.row(run).await.and_then(|row| row.machine());
@@ -250,23 +301,49 @@ async fn closed_elsewhere(engine: &Engine, notices: &mut Receiver<Notice>, run: 
 }
 
 /// Says how the run was left, and gives the exit code.
-pub(super) async fn conclude(caller: &Caller, engine: &Engine, run: &PipelineId, settled: Settled) -> Result<Exit> {
+pub(super) async fn conclude(
+    caller: &Caller,
+    engine: &Engine,
+    run: &PipelineId,
+    settled: Settled,
+) -> Result<Exit> {
     let machine = engine.row(run).await?.machine()?;
     let detail = detail(engine, run).await?;
     if caller.output.is_json() {
         caller.output.line(&result_line(&detail));
     } else {
-        caller.output.say(&render::summary(&detail, caller.output.colour()));
+        caller
+            .output
+            .say(&render::summary(&detail, caller.output.colour()));
     }
     if settled != Settled::Ended {
         caller.output.note(&how_to_go_on(run, &machine));
     }
-    Ok(if settled == Settled::Interrupted { Exit::Interrupted } else { Exit::of(&machine) })
+    Ok(if settled == Settled::Interrupted {
+        Exit::Interrupted
+    } else {
+        Exit::of(&machine)
+    })
 }
 
-/// A run with everything that the command line shows of it.
+/// A run with everything, its files as they lie on the disk now.
 pub(super) async fn detail(engine: &Engine, run: &PipelineId) -> Result<PipelineDetail> {
-    engine.detail(run).await
+    let row = engine.row(run).await?;
+    let machine = row.machine()?;
+    let mut detail = engine.detail(run).await?;
+    if let Some(patch) = engine.patch(&machine).await? {
+        let root = Path::new(&row.top_level);
+        let reviewed = Reviewed {
+            run,
+            machine: &machine,
+            patch: &patch,
+            root,
+            encoding: PositionEncoding::Utf16,
+        };
+        let files = reviewed.files(|file| observe::file_on_disk(root, file));
+        detail.files = files.iter().map(|file| json!(file)).collect();
+    }
+    Ok(detail)
 }
 
 /// `{"type": "result", ...PipelineDetail}`.
@@ -303,7 +380,9 @@ pub(super) fn how_to_go_on(run: &PipelineId, machine: &Machine) -> String {
         ));
     }
     if lines.is_empty() && machine.ending.is_none() {
-        lines.push(format!("Parked. Nothing is lost; go on with:\n  clode-ls pipelines resume {run}"));
+        lines.push(format!(
+            "Parked. Nothing is lost; go on with:\n  clode-ls pipelines resume {run}"
+        ));
     }
     lines.join("\n")
 }

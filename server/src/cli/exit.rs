@@ -38,12 +38,23 @@ impl Exit {
         let budget = |gate: &clode_core::pipeline::Gate| gate.kind == GateKind::Budget;
         let refused = || {
             machine.gates.iter().any(|gate| {
-                budget(gate) && gate.resolution.as_ref().is_some_and(|resolution| !resolution.answer.approved)
+                budget(gate)
+                    && gate
+                        .resolution
+                        .as_ref()
+                        .is_some_and(|resolution| !resolution.answer.approved)
             })
         };
         match machine.status() {
             Status::Completed => Self::Done,
-            Status::Failed if machine.error.as_ref().is_some_and(|error| error.kind == Kind::Budget) => Self::Budget,
+            Status::Failed
+                if machine
+                    .error
+                    .as_ref()
+                    .is_some_and(|error| error.kind == Kind::Budget) =>
+            {
+                Self::Budget
+            }
             Status::Cancelled if refused() => Self::Budget,
             Status::Failed | Status::Cancelled => Self::Failed,
             _ if machine.open_gates().any(budget) => Self::Budget,

@@ -78,10 +78,22 @@ impl Gatekeeper {
     /// Decides about a gate, with the person's help where there is one.
     pub(super) async fn decide(&mut self, case: &Case<'_>) -> Result<Decision> {
         let beforehand = self.approvals == Approvals::Yes
-            && (case.gate.kind == GateKind::Plan || (case.gate.kind == GateKind::Patch && case.tried == Tried::No));
-        let terminal = self.terminal.as_mut().filter(|_| self.approvals != Approvals::Leave && !beforehand);
+            && (case.gate.kind == GateKind::Plan
+                || (case.gate.kind == GateKind::Patch && case.tried == Tried::No));
+        let terminal = self
+            .terminal
+            .as_mut()
+            .filter(|_| self.approvals != Approvals::Leave && !beforehand);
         match terminal {
-            Some(terminal) => Person { terminal, case, colour: case.caller.output.note_colour() }.ask().await,
+            Some(terminal) => {
+                Person {
+                    terminal,
+                    case,
+                    colour: case.caller.output.note_colour(),
+                }
+                .ask()
+                .await
+            }
             None => Ok(without_a_person(self.approvals, case.gate.kind, case.tried)),
         }
     }
@@ -96,6 +108,14 @@ struct Person<'a> {
 impl Person<'_> {
     async fn ask(&mut self) -> Result<Decision> {
         self.show(&render::gate(self.case.gate, self.colour));
+        let decision = self.answer().await?;
+        if decision == Decision::Leave {
+            self.show("");
+        }
+        Ok(decision)
+    }
+
+    async fn answer(&mut self) -> Result<Decision> {
         match self.case.gate.kind {
             GateKind::Plan => self.plan().await,
             GateKind::Patch => self.patch().await,
@@ -111,14 +131,27 @@ impl Person<'_> {
     }
 
     async fn plan(&mut self) -> Result<Decision> {
-        let stored = self.case.machine.plan_draft.as_ref().or(self.case.machine.plan.as_ref());
+        let stored = self
+            .case
+            .machine
+            .plan_draft
+            .as_ref()
+            .or(self.case.machine.plan.as_ref());
         let mut plan = self.case.engine.text(stored).await?.unwrap_or_default();
         let mut edited = None;
         self.show(&render::markdown(&plan, self.colour));
         loop {
-            let answer = self.terminal.ask("Approve the plan? [y]es, [n]o, [e]dit, [c]omment, [q]uit and decide later: ").await;
+            let answer = self
+                .terminal
+                .ask("Approve the plan? [y]es, [n]o, [e]dit, [c]omment, [q]uit and decide later: ")
+                .await;
             match choice(answer.as_deref()) {
-                Some('y') => return Ok(Decision::Say(Answer { plan: edited, ..yes() })),
+                Some('y') => {
+                    return Ok(Decision::Say(Answer {
+                        plan: edited,
+                        ..yes()
+                    }));
+                }
                 Some('n') => return Ok(Decision::Say(no(None))),
                 Some('c') => {
                     if let Some(comment) = self.words("What should be different? ").await {
@@ -140,7 +173,9 @@ impl Person<'_> {
     }
 
     async fn edited(&self, plan: &str) -> Result<String> {
-        let Case { caller, engine, run, .. } = self.case;
+        let Case {
+            caller, engine, run, ..
+        } = self.case;
         let text = editor::edit(&caller.environment, &engine.services().state, run, plan).await?;
         Plan::parse(&text, &|agent| clode_core::agent::find(agent).is_some())?;
         Ok(text)
@@ -154,7 +189,9 @@ impl Person<'_> {
         }
         let question = match self.case.tried {
             Tried::No => "Apply the patch? [y]es, [n]o, [c]omment, [q]uit and decide later: ",
-            Tried::Yes => "Not everything could be applied. Try [a]gain, [r]eject the rest, [c]omment, [q]uit and decide later: ",
+            Tried::Yes => {
+                "Not everything could be applied. Try [a]gain, [r]eject the rest, [c]omment, [q]uit and decide later: "
+            }
         };
         loop {
             let answer = self.terminal.ask(question).await;
@@ -177,11 +214,21 @@ impl Person<'_> {
             let question = "New limit of this run in US dollars, [t]oday (leave the day's limits aside), [n]o (stop here), [q]uit and decide later: ";
             let answer = self.terminal.ask(question).await;
             match choice(answer.as_deref()) {
-                Some('t') => return Decision::Say(Answer { choice: Some("today".to_owned()), ..yes() }),
+                Some('t') => {
+                    return Decision::Say(Answer {
+                        choice: Some("today".to_owned()),
+                        ..yes()
+                    });
+                }
                 Some('n') => return Decision::Say(no(None)),
                 Some('q') | None => return Decision::Leave,
                 Some(_) => match place::money(answer.as_deref().unwrap_or_default()) {
-                    Ok(limit) => return Decision::Say(Answer { max_cost: Some(limit), ..yes() }),
+                    Ok(limit) => {
+                        return Decision::Say(Answer {
+                            max_cost: Some(limit),
+                            ..yes()
+                        });
+                    }
                     Err(problem) => self.show(&problem),
                 },
             }
@@ -190,10 +237,23 @@ impl Person<'_> {
 
     async fn permission(&mut self) -> Decision {
         loop {
-            let answer = self.terminal.ask("Allow it? [o]nce, for this [t]ask, [d]eny, [q]uit and decide later: ").await;
+            let answer = self
+                .terminal
+                .ask("Allow it? [o]nce, for this [t]ask, [d]eny, [q]uit and decide later: ")
+                .await;
             match choice(answer.as_deref()) {
-                Some('o') => return Decision::Say(Answer { choice: Some("once".to_owned()), ..yes() }),
-                Some('t') => return Decision::Say(Answer { choice: Some("task".to_owned()), ..yes() }),
+                Some('o') => {
+                    return Decision::Say(Answer {
+                        choice: Some("once".to_owned()),
+                        ..yes()
+                    });
+                }
+                Some('t') => {
+                    return Decision::Say(Answer {
+                        choice: Some("task".to_owned()),
+                        ..yes()
+                    });
+                }
                 Some('d' | 'n') => return Decision::Say(no(None)),
                 Some('q') | None => return Decision::Leave,
                 Some(_) => {}
@@ -202,19 +262,33 @@ impl Person<'_> {
     }
 
     async fn question(&mut self) -> Decision {
-        match self.terminal.ask("Your answer (empty: the agent decides): ").await {
+        match self
+            .terminal
+            .ask("Your answer (empty: the agent decides): ")
+            .await
+        {
             None => Decision::Leave,
             Some(text) if text.is_empty() => Decision::Say(no(None)),
-            Some(text) => Decision::Say(Answer { comment: Some(text), ..yes() }),
+            Some(text) => Decision::Say(Answer {
+                comment: Some(text),
+                ..yes()
+            }),
         }
     }
 
     async fn knowledge(&mut self) -> Decision {
         for entry in self.case.gate.entries.iter().flatten() {
-            self.show(&format!("  - {} ({})", neutralise(&entry.claim), neutralise(&entry.scope)));
+            self.show(&format!(
+                "  - {} ({})",
+                neutralise(&entry.claim),
+                neutralise(&entry.scope)
+            ));
         }
         loop {
-            let answer = self.terminal.ask("Keep it for later tasks? [y]es, [n]o, [q]uit and decide later: ").await;
+            let answer = self
+                .terminal
+                .ask("Keep it for later tasks? [y]es, [n]o, [q]uit and decide later: ")
+                .await;
             match choice(answer.as_deref()) {
                 Some('y') => return Decision::Say(yes()),
                 Some('n') => return Decision::Say(no(None)),
@@ -231,15 +305,26 @@ impl Person<'_> {
 
 /// The letter that a person chose; a blank line is another one.
 fn choice(answer: Option<&str>) -> Option<char> {
-    answer.map(|answer| answer.chars().next().map_or(' ', |first| first.to_ascii_lowercase()))
+    answer.map(|answer| {
+        answer
+            .chars()
+            .next()
+            .map_or(' ', |first| first.to_ascii_lowercase())
+    })
 }
 
 fn yes() -> Answer {
-    Answer { approved: true, ..Answer::default() }
+    Answer {
+        approved: true,
+        ..Answer::default()
+    }
 }
 
 fn no(comment: Option<String>) -> Answer {
-    Answer { comment, ..Answer::default() }
+    Answer {
+        comment,
+        ..Answer::default()
+    }
 }
 
 #[cfg(test)]
@@ -250,7 +335,11 @@ mod tests {
     fn nothing_is_answered_where_nobody_can_be_asked_and_nobody_said_yes_beforehand() {
         for approvals in [Approvals::Ask, Approvals::Leave] {
             for kind in GateKind::ALL {
-                assert_eq!(without_a_person(approvals, kind, Tried::No), Decision::Leave, "{approvals:?} {kind:?}");
+                assert_eq!(
+                    without_a_person(approvals, kind, Tried::No),
+                    Decision::Leave,
+                    "{approvals:?} {kind:?}"
+                );
             }
         }
     }
@@ -260,7 +349,10 @@ mod tests {
         let answer = |kind| without_a_person(Approvals::Yes, kind, Tried::No);
         assert_eq!(answer(GateKind::Plan), Decision::Say(yes()));
         assert_eq!(answer(GateKind::Patch), Decision::Apply(Consent::Policy));
-        assert!(matches!(answer(GateKind::Permission), Decision::Say(Answer { approved: false, .. })));
+        assert!(matches!(
+            answer(GateKind::Permission),
+            Decision::Say(Answer { approved: false, .. })
+        ));
         for kind in [GateKind::Budget, GateKind::Question, GateKind::Knowledge] {
             assert_eq!(answer(kind), Decision::Leave, "{kind:?}");
         }
@@ -268,6 +360,9 @@ mod tests {
 
     #[test]
     fn a_patch_that_did_not_go_in_is_not_tried_for_ever() {
-        assert_eq!(without_a_person(Approvals::Yes, GateKind::Patch, Tried::Yes), Decision::Leave);
+        assert_eq!(
+            without_a_person(Approvals::Yes, GateKind::Patch, Tried::Yes),
+            Decision::Leave
+        );
     }
 }

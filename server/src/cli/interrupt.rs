@@ -15,7 +15,11 @@ impl Interrupt {
     /// Listens for the signals that mean it.
     pub(super) fn listen() -> Self {
         let token = CancellationToken::new();
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let kinds = [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ];
         for mut signals in kinds.into_iter().filter_map(|kind| signal(kind).ok()) {
             let token = token.clone();
             tokio::spawn(async move { obey(&mut signals, &token).await });
@@ -38,7 +42,10 @@ async fn obey(signals: &mut Signal, token: &CancellationToken) {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the person asked twice: nothing is waited for, what is stored is stored")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the person asked twice: nothing is waited for, what is stored is stored"
+)]
 fn end_at_once() -> ! {
     std::process::exit(Exit::Interrupted.into())
 }

@@ -37,18 +37,26 @@ pub(crate) struct Output {
     stderr_colour: Colour,
     stdout_is_terminal: bool,
     broken: Arc<AtomicBool>,
+    unheard: Arc<AtomicBool>,
 }
 
 impl Output {
     pub(crate) fn new(environment: &Environment, wants_json: bool) -> Self {
         let wanted = environment.get("NO_COLOR").is_none() && environment.get("TERM") != Some("dumb");
-        let colour = |is_terminal: bool| if wanted && is_terminal { Colour::On } else { Colour::Off };
+        let colour = |is_terminal: bool| {
+            if wanted && is_terminal {
+                Colour::On
+            } else {
+                Colour::Off
+            }
+        };
         Self {
             form: if wants_json { Form::Json } else { Form::Text },
             stdout_colour: colour(std::io::stdout().is_terminal()),
             stderr_colour: colour(std::io::stderr().is_terminal()),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             broken: Arc::default(),
+            unheard: Arc::default(),
         }
     }
 
@@ -99,8 +107,11 @@ impl Output {
 
     /// Lines for people that are no result.
     pub(crate) fn note(&self, text: &str) {
-        // Where not even stderr can be written there is nobody to tell.
-        let _ = std::io::stderr().lock().write_all(ended(text).as_bytes());
+        // Where not even stderr can be written there is nobody to tell, now or later.
+        if !self.unheard.load(Ordering::SeqCst) {
+            let written = std::io::stderr().lock().write_all(ended(text).as_bytes());
+            self.unheard.store(written.is_err(), Ordering::SeqCst);
+        }
     }
 
     /// A result as one JSON document.
@@ -122,17 +133,25 @@ impl Output {
     /// What went wrong, and what to do.
     pub(crate) fn error(&self, error: &Error) {
         if self.is_json() {
-            self.line(&json!({"type": "error", "error": {"code": error.code, "message": error.message, "hint": error.first_hint().map(super::render::in_our_words)}}));
+            self.line(&json!({"type": "error", "error": {"code": error.code, "message": super::render::in_our_words(&error.message), "hint": error.first_hint().map(super::render::in_our_words)}}));
         }
         self.note(&super::render::error(error, self.stderr_colour));
     }
 
     /// The exit code of the process: a result that could not be written is a failure.
     pub(crate) fn end(&self, exit: Exit) -> Exit {
-        if exit == Exit::Done && self.broken.load(Ordering::SeqCst) { Exit::Failed } else { exit }
+        if exit == Exit::Done && self.broken.load(Ordering::SeqCst) {
+            Exit::Failed
+        } else {
+            exit
+        }
     }
 }
 
 fn ended(text: &str) -> String {
-    if text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") }
+    if text.ends_with('\n') {
+        text.to_owned()
+    } else {
+        format!("{text}\n")
+    }
 }

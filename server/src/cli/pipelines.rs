@@ -147,8 +147,16 @@ impl Pipelines {
     pub(super) async fn run(self, caller: &Caller) -> Result<Exit> {
         match self.operation.unwrap_or(Operation::List(self.list)) {
             Operation::List(list) => caller.unless_interrupted(list.run(caller)).await,
-            Operation::Show(one) => caller.unless_interrupted(look::show(caller, &one.pipeline())).await,
-            Operation::Patch(one) => caller.unless_interrupted(look::patch(caller, &one.pipeline())).await,
+            Operation::Show(one) => {
+                caller
+                    .unless_interrupted(look::show(caller, &one.pipeline()))
+                    .await
+            }
+            Operation::Patch(one) => {
+                caller
+                    .unless_interrupted(look::patch(caller, &one.pipeline()))
+                    .await
+            }
             operation => {
                 let app = caller.open(Providers::Configured).await?;
                 let control = control::Control { caller, app: &app };
@@ -197,7 +205,11 @@ pub(super) fn row(summary: &PipelineSummary) -> Vec<String> {
 /// passes over it).
 pub(super) fn marked(patch: &Patch) -> String {
     let file = |file: &clode_core::workspace::FileChange| match &file.verdict {
-        Verdict::Ask { reason } => format!("# needs your decision: {} ({reason})\n{}", file.path.replace(['\n', '\r'], " "), file.to_unified()),
+        Verdict::Ask { reason } => format!(
+            "# needs your decision: {} ({reason})\n{}",
+            file.path.replace(['\n', '\r'], " "),
+            file.to_unified()
+        ),
         Verdict::Allow => file.to_unified(),
     };
     patch.files.iter().map(file).collect()

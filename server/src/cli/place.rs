@@ -20,7 +20,8 @@ pub(crate) struct Place {
 
 /// Reads `FILE:LINE` or `FILE:LINE-LINE`.
 pub(crate) fn place(text: &str) -> Result<Place, String> {
-    let wrong = || "expected FILE:LINE or FILE:LINE-LINE, such as src/main.rs:12 or src/main.rs:12-20".to_owned();
+    let wrong =
+        || "expected FILE:LINE or FILE:LINE-LINE, such as src/main.rs:12 or src/main.rs:12-20".to_owned();
     let (file, lines) = text.rsplit_once(':').ok_or_else(wrong)?;
     let (first, last) = lines.split_once('-').unwrap_or((lines, lines));
     let number = |digits: &str| digits.parse::<u32>().map_err(|_| wrong());
@@ -31,7 +32,11 @@ pub(crate) fn place(text: &str) -> Result<Place, String> {
     if first == 0 || last < first {
         return Err("lines count from 1, and the last one is not before the first".to_owned());
     }
-    Ok(Place { file: PathBuf::from(file), first, last })
+    Ok(Place {
+        file: PathBuf::from(file),
+        first,
+        last,
+    })
 }
 
 /// Reads an amount of US dollars: `5`, `0.25`, `$5`.
@@ -48,30 +53,55 @@ impl Place {
     /// The place as a task knows it: a path below the top level, lines from 0, and the text there.
     pub(super) fn origin(&self, folder: &Path, repository: &Repository) -> Result<Origin> {
         let shown = self.file.display();
-        let file = std::fs::canonicalize(folder.join(&self.file))
-            .map_err(|error| Error::usage("placeUnknown", format!("--at: {shown} cannot be opened: {error}")))?;
+        let file = std::fs::canonicalize(folder.join(&self.file)).map_err(|error| {
+            Error::usage("placeUnknown", format!("--at: {shown} cannot be opened: {error}"))
+        })?;
         let relative = file
             .strip_prefix(&repository.top_level)
             .ok()
             .and_then(Path::to_str)
-            .ok_or_else(|| Error::usage("placeOutside", format!("--at: {shown} is not in {}", repository.top_level.display())))?;
+            .ok_or_else(|| {
+                Error::usage(
+                    "placeOutside",
+                    format!("--at: {shown} is not in {}", repository.top_level.display()),
+                )
+            })?;
         let text = read(&file)?;
         let count = u32::try_from(text.lines().count()).unwrap_or(u32::MAX);
         if self.first > count {
-            return Err(Error::usage("placeUnknown", format!("--at: {shown} has {count} lines, there is no line {}", self.first)));
+            return Err(Error::usage(
+                "placeUnknown",
+                format!("--at: {shown} has {count} lines, there is no line {}", self.first),
+            ));
         }
         let (start_line, end_line) = (self.first - 1, self.last.min(count));
-        let lines = text.lines().skip(start_line as usize).take((end_line - start_line) as usize);
-        let text = lines.map(|line| format!("{line}\n")).collect();
-        Ok(Origin { path: relative.replace('\\', "/"), start_line, end_line, text })
+        let lines = text
+            .lines()
+            .skip(start_line as usize)
+            .take((end_line - start_line) as usize);
+        let text = lines.flat_map(|line| [line, "\n"]).collect();
+        Ok(Origin {
+            path: relative.replace('\\', "/"),
+            start_line,
+            end_line,
+            text,
+        })
     }
 }
 
 fn read(file: &Path) -> Result<String> {
-    let failed = |error: &std::io::Error| Error::usage("placeUnknown", format!("--at: {} cannot be read: {error}", file.display()));
+    let failed = |error: &std::io::Error| {
+        Error::usage(
+            "placeUnknown",
+            format!("--at: {} cannot be read: {error}", file.display()),
+        )
+    };
     let size = std::fs::metadata(file).map_err(|error| failed(&error))?;
     if !size.is_file() || size.len() > FILE_BYTES_MAX {
-        return Err(Error::usage("placeUnknown", format!("--at: {} is no text file of a usual size", file.display())));
+        return Err(Error::usage(
+            "placeUnknown",
+            format!("--at: {} is no text file of a usual size", file.display()),
+        ));
     }
     std::fs::read_to_string(file).map_err(|error| failed(&error))
 }
@@ -82,7 +112,8 @@ mod tests {
 
     #[test]
     fn a_place_is_a_file_with_a_line_or_lines() {
-        let read = |text: &str| place(text).map(|place| (place.file.display().to_string(), place.first, place.last));
+        let read =
+            |text: &str| place(text).map(|place| (place.file.display().to_string(), place.first, place.last));
         assert_eq!(read("src/a.rs:7"), Ok(("src/a.rs".to_owned(), 7, 7)));
         assert_eq!(read("src/a.rs:7-9"), Ok(("src/a.rs".to_owned(), 7, 9)));
         assert_eq!(read("odd:name.rs:1"), Ok(("odd:name.rs".to_owned(), 1, 1)));
@@ -90,7 +121,18 @@ mod tests {
 
     #[test]
     fn what_is_no_place_is_refused() {
-        for text in ["", "a.rs", ":3", "a.rs:", "a.rs:x", "a.rs:0", "a.rs:9-3", "a.rs:-1", "a.rs:1-", "a.rs:99999999999"] {
+        for text in [
+            "",
+            "a.rs",
+            ":3",
+            "a.rs:",
+            "a.rs:x",
+            "a.rs:0",
+            "a.rs:9-3",
+            "a.rs:-1",
+            "a.rs:1-",
+            "a.rs:99999999999",
+        ] {
             assert!(place(text).is_err(), "{text}");
         }
     }
@@ -98,7 +140,10 @@ mod tests {
     #[test]
     fn money_is_dollars_and_never_something_else() {
         assert_eq!(money("5"), Ok(Money::from_dollars(5)));
-        assert_eq!(money("$0.25").map(|money| money.to_string()), Ok("$0.2500".to_owned()));
+        assert_eq!(
+            money("$0.25").map(|money| money.to_string()),
+            Ok("$0.2500".to_owned())
+        );
         for text in ["", "$", "-1", "nan", "inf", "1e3", "5 EUR", "1,50", "99999999999"] {
             assert!(money(text).is_err(), "{text}");
         }

@@ -9,10 +9,10 @@ use clode_core::router::CheckReport;
 use clode_core::{Error, Result};
 use tokio_util::sync::CancellationToken;
 
+use super::Exit;
 use super::desk::Caller;
 use super::output::Colour;
 use super::render::{Style, paint};
-use super::Exit;
 use crate::app::Providers as Opened;
 
 /// Check the providers of models
@@ -52,39 +52,83 @@ impl Providers {
         let only = provider.as_deref();
         if let Some(unknown) = only.filter(|only| !loaded.config.providers.contains_key(*only)) {
             let known: Vec<&str> = loaded.config.providers.keys().map(String::as_str).collect();
-            return Err(Error::usage("unknownProvider", format!("there is no provider `{unknown}`; there are: {}", known.join(", "))));
+            return Err(Error::usage(
+                "unknownProvider",
+                format!(
+                    "there is no provider `{unknown}`; there are: {}",
+                    known.join(", ")
+                ),
+            ));
         }
         let cancel = CancellationToken::new();
         let id = repository.as_ref().map(|repository| &repository.id);
-        let mut reports = app.engine.check_providers(&loaded.config, only, id, &cancel).await;
+        let mut reports = app
+            .engine
+            .check_providers(&loaded.config, only, id, &cancel)
+            .await;
         reports.retain(|report| only.is_some() || is_configured(&loaded, &report.id));
         if self.json {
             caller.output.document(&reports);
         } else {
-            caller.output.print(&text(&reports, &loaded.config, caller.output.colour()));
+            caller
+                .output
+                .print(&text(&reports, &loaded.config, caller.output.colour()));
         }
         app.engine.shutdown().await;
-        Ok(if reports.iter().all(|report| report.ok) { Exit::Done } else { Exit::Failed })
+        Ok(if reports.iter().all(|report| report.ok) {
+            Exit::Done
+        } else {
+            Exit::Failed
+        })
     }
 }
 
 /// Whether somebody wrote it down or it can be used; a built-in one without its key is neither.
 pub(super) fn is_configured(loaded: &Loaded, id: &str) -> bool {
     let prefix = format!("providers.{id}.");
-    let written = loaded.origins.iter().any(|(key, layer)| key.starts_with(&prefix) && *layer >= Layer::User);
-    let is_ready = loaded.config.providers.get(id).is_some_and(|provider| provider.readiness == Readiness::Ready);
+    let written = loaded
+        .origins
+        .iter()
+        .any(|(key, layer)| key.starts_with(&prefix) && *layer >= Layer::User);
+    let is_ready = loaded
+        .config
+        .providers
+        .get(id)
+        .is_some_and(|provider| provider.readiness == Readiness::Ready);
     let is_stand_in = id == "demo" && !loaded.config.demo_only;
     written || (is_ready && !is_stand_in)
 }
 
 fn text(reports: &[CheckReport], config: &Config, colour: Colour) -> String {
     let mut text = String::new();
-    let width = reports.iter().map(|report| report.id.chars().count()).max().unwrap_or(0);
+    let width = reports
+        .iter()
+        .map(|report| report.id.chars().count())
+        .max()
+        .unwrap_or(0);
     for report in reports {
-        let word = if report.ok { paint("ok    ", Style::Green, colour) } else { paint("failed", Style::Red, colour) };
-        let time = if report.latency_ms > 0 { format!(" ({} ms)", report.latency_ms) } else { String::new() };
-        let hint = report.hint.as_deref().map(|hint| format!("; {hint}")).unwrap_or_default();
-        let _ = writeln!(text, "{:<width$}  {word}  {}{time}{}", report.id, neutralise(&report.message), neutralise(&hint));
+        let word = if report.ok {
+            paint("ok    ", Style::Green, colour)
+        } else {
+            paint("failed", Style::Red, colour)
+        };
+        let time = if report.latency_ms > 0 {
+            format!(" ({} ms)", report.latency_ms)
+        } else {
+            String::new()
+        };
+        let hint = report
+            .hint
+            .as_deref()
+            .map(|hint| format!("; {hint}"))
+            .unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "{:<width$}  {word}  {}{time}{}",
+            report.id,
+            neutralise(&report.message),
+            neutralise(&hint)
+        );
     }
     if config.demo_only {
         text.push_str(

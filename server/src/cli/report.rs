@@ -12,7 +12,10 @@ use super::render::{Style, paint};
 
 /// An event as a line of JSON: `{seq, pipelineId, type, ...}`.
 pub(super) fn wire(run: &PipelineId, row: &EventRow) -> Value {
-    let mut object = Map::from_iter([("seq".to_owned(), json!(row.seq)), ("pipelineId".to_owned(), json!(run))]);
+    let mut object = Map::from_iter([
+        ("seq".to_owned(), json!(row.seq)),
+        ("pipelineId".to_owned(), json!(run)),
+    ]);
     if let Ok(Value::Object(body)) = serde_json::from_str(&row.body) {
         object.extend(body);
     }
@@ -26,21 +29,44 @@ pub(super) fn line(row: &EventRow, colour: Colour) -> Option<String> {
 
 fn words(event: &RunEvent, colour: Colour) -> Option<String> {
     match event {
-        RunEvent::StepFinished { agent, status, summary, error, .. } => {
+        RunEvent::StepFinished {
+            agent,
+            status,
+            summary,
+            error,
+            ..
+        } => {
             let who = clode_core::agent::find(agent.as_str()).map_or(agent.as_str(), |agent| agent.title());
             let mark = match status.as_str() {
                 "finished" => paint("✓", Style::Green, colour),
                 "retrying" => paint("↻", Style::Yellow, colour),
                 _ => paint("✗", Style::Red, colour),
             };
-            let hint = error.as_ref().and_then(|error| error.first_hint()).map(|hint| format!(" ({hint})"));
+            let hint = error
+                .as_ref()
+                .and_then(|error| error.first_hint())
+                .map(|hint| format!(" ({hint})"));
             let words = summary.split_whitespace().collect::<Vec<_>>().join(" ");
-            Some(format!("{mark} {who}: {}{}", neutralise(&words), neutralise(&hint.unwrap_or_default())))
+            Some(format!(
+                "{mark} {who}: {}{}",
+                neutralise(&words),
+                neutralise(&hint.unwrap_or_default())
+            ))
         }
-        RunEvent::Alert { message, .. } => Some(format!("{} {}", paint("!", Style::Yellow, colour), neutralise(message))),
-        RunEvent::ApprovalResolved { gate, approved, by, .. } if *by != by_command_line().surface => {
+        RunEvent::Alert { message, .. } => Some(format!(
+            "{} {}",
+            paint("!", Style::Yellow, colour),
+            neutralise(message)
+        )),
+        RunEvent::ApprovalResolved {
+            gate, approved, by, ..
+        } if *by != by_command_line().surface => {
             let word = if *approved { "approved" } else { "rejected" };
-            Some(paint(&format!("  {} {word} by {}", gate.as_str(), neutralise(by)), Style::Dim, colour))
+            Some(paint(
+                &format!("  {} {word} by {}", gate.as_str(), neutralise(by)),
+                Style::Dim,
+                colour,
+            ))
         }
         _ => None,
     }

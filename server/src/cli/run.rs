@@ -14,8 +14,16 @@ use super::gate::Approvals;
 use super::place::{self, Place};
 use super::render;
 
+const DEMO_STANDS_IN: &str = "\
+No provider is configured: the built-in demo stands in. It is no model and changes little.
+hint: set ANTHROPIC_API_KEY or OPENAI_API_KEY; `clode-ls providers check` shows what is found";
+
 /// Let the team carry out one task on the repository here
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own on the command line"
+)]
 pub(crate) struct Run {
     /// What is to be done, in one line
     title: String,
@@ -25,13 +33,16 @@ pub(crate) struct Run {
     /// Your own id of the task: the same one is not done twice
     #[arg(long, value_name = "ID")]
     id: Option<String>,
+    /// Start anew even if this id was done or is under way
+    #[arg(long)]
+    force: bool,
     /// How soon, beside other tasks
     #[arg(long, value_name = "P", value_enum, default_value = "medium")]
     priority: Soon,
     /// Which pipeline: default, plan, tests, or one of the configuration
     #[arg(long, value_name = "NAME", default_value = "default")]
     pipeline: String,
-    /// Where it is about: FILE:LINE or FILE:LINE-LINE
+    /// The place that it is about
     #[arg(long, value_name = "FILE:LINE[-LINE]", value_parser = place::place)]
     at: Option<Place>,
     /// A command that proves the work; may be repeated
@@ -72,23 +83,32 @@ impl Run {
     pub(super) async fn run(self, caller: &Caller) -> Result<Exit> {
         let desk = caller.open_here().await?;
         desk.tell_problems(&caller.output);
-        if desk.configured.loaded.config.demo_only {
-            caller.output.note(
-                "No provider is configured: the built-in demo stands in. It is no model and changes little.\n\
-                 hint: set ANTHROPIC_API_KEY or OPENAI_API_KEY; `clode-ls providers check` shows what is found",
-            );
-        }
         let approvals = if self.yes { Approvals::Yes } else { Approvals::Ask };
         let request = self.request(caller, &desk)?;
-        let shows_patch = request.options.apply == ApplyMode::None;
-        carry_out(caller, &desk, request, approvals, if shows_patch { Show::PlanAndPatch } else { Show::Summary }).await
+        let shows_all = request.options.apply == ApplyMode::None || request.options.pipeline == "plan";
+        carry_out(
+            caller,
+            &desk,
+            request,
+            approvals,
+            if shows_all {
+                Show::PlanAndPatch
+            } else {
+                Show::Summary
+            },
+        )
+        .await
     }
 
     fn request(self, caller: &Caller, desk: &Desk) -> Result<StartRequest> {
         if self.id.as_deref().is_some_and(|id| id.trim().is_empty()) {
             return Err(Error::usage("invalidParams", "--id: must not be empty"));
         }
-        let origin = self.at.as_ref().map(|place| place.origin(&caller.folder, &desk.repository)).transpose()?;
+        let origin = self
+            .at
+            .as_ref()
+            .map(|place| place.origin(&caller.folder, &desk.repository))
+            .transpose()?;
         let apply = match (self.apply, self.no_apply, self.yes) {
             (_, true, _) => ApplyMode::None,
             (true, ..) | (.., true) => ApplyMode::Direct,
@@ -113,18 +133,31 @@ impl Run {
         let options = RunOptions {
             max_cost: self.max_cost,
             skip_approvals: self.yes,
-            agents: self.agents.map(|agents| agents.iter().map(|agent| AgentId::new(agent.trim())).collect()),
+            agents: self
+                .agents
+                .map(|agents| agents.iter().map(|agent| AgentId::new(agent.trim())).collect()),
             pipeline: self.pipeline,
             apply,
-            force: false,
+            force: self.force,
         };
-        Ok(StartRequest { repository: desk.repository.clone(), task, options, buffers: Vec::new(), single: None })
+        Ok(StartRequest {
+            repository: desk.repository.clone(),
+            task,
+            options,
+            buffers: Vec::new(),
+            single: None,
+        })
     }
 }
 
 /// A test command as a person typed it.
 pub(super) fn typed(command: String) -> TestCommand {
-    TestCommand { command, success_regex: None, timeout_ms: None, origin: CommandOrigin::Person }
+    TestCommand {
+        command,
+        success_regex: None,
+        timeout_ms: None,
+        origin: CommandOrigin::Person,
+    }
 }
 
 /// What is printed at the end.
@@ -137,19 +170,37 @@ pub(super) enum Show {
 }
 
 /// Starts a run, or finds the earlier one that is meant, and goes along with it.
-pub(super) async fn carry_out(caller: &Caller, desk: &Desk, request: StartRequest, approvals: Approvals, show: Show) -> Result<Exit> {
+pub(super) async fn carry_out(
+    caller: &Caller,
+    desk: &Desk,
+    request: StartRequest,
+    approvals: Approvals,
+    show: Show,
+) -> Result<Exit> {
     let engine = desk.engine();
     super::disk::Disk::take_over(engine);
     let started = engine.start(request).await?;
     let run = &started.pipeline;
+    if desk.configured.loaded.config.demo_only {
+        caller.output.note(DEMO_STANDS_IN);
+    }
     if started.reused {
-        caller.output.note(&format!("This task has the pipeline {run} already ({}).", started.status));
+        caller.output.note(&format!(
+            "This task has the pipeline {run} already ({}).",
+            started.status
+        ));
         if !engine.row(run).await?.finished && !engine.is_driven(run).await? {
             engine.signal(run, Signal::Resume).await?;
         }
     }
-    let drive = Drive::new(caller, engine, run, approvals, Since::Beginning).await?;
-    let settled = drive.to_the_end().await?;
+    // A person has seen the story of an earlier run; a script gets all of it.
+    let since = if started.reused && !caller.output.is_json() {
+        Since::Now
+    } else {
+        Since::Beginning
+    };
+    let drive = Drive::new(caller, engine, run, approvals, since).await?;
+    let settled = drive.follow_through().await?;
     if show == Show::PlanAndPatch && settled == drive::Settled::Ended && !caller.output.is_json() {
         let detail = engine.detail(run).await?;
         let colour = caller.output.colour();

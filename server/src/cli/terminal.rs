@@ -34,7 +34,11 @@ impl Terminal {
                 }
             })
             .ok()?;
-        Some(Self { want, got, is_reading: false })
+        Some(Self {
+            want,
+            got,
+            is_reading: false,
+        })
     }
 
     /// Asks, and waits for one line without its end; `None` when nobody will answer any more. May be

@@ -24,13 +24,19 @@ pub(crate) fn with_status(error: &Error, status: Option<&str>) -> jsonrpc::Error
         Kind::Usage => jsonrpc::ErrorCode::InvalidParams,
         Kind::Cancelled => jsonrpc::ErrorCode::ServerError(REQUEST_CANCELLED),
         Kind::Internal => jsonrpc::ErrorCode::InternalError,
-        Kind::Conflict if error.code == "contentModified" => jsonrpc::ErrorCode::ServerError(CONTENT_MODIFIED),
+        Kind::Conflict if error.code == "contentModified" => {
+            jsonrpc::ErrorCode::ServerError(CONTENT_MODIFIED)
+        }
         _ => jsonrpc::ErrorCode::ServerError(REQUEST_FAILED),
     };
     let data = json!({
         "code": error.code, "kind": error.kind, "status": status, "hint": error.first_hint(), "hints": error.hints,
     });
-    jsonrpc::Error { code, message: Cow::Owned(error.message.clone()), data: Some(data) }
+    jsonrpc::Error {
+        code,
+        message: Cow::Owned(error.message.clone()),
+        data: Some(data),
+    }
 }
 
 #[cfg(test)]
@@ -42,7 +48,10 @@ mod tests {
         let code = |error: Error| to_jsonrpc(&error).code.code();
         assert_eq!(code(Error::usage("invalidParams", "x")), -32602);
         assert_eq!(code(Error::state("notAllowed", "x")), REQUEST_FAILED);
-        assert_eq!(code(Error::new(Kind::Conflict, "contentModified", "x")), CONTENT_MODIFIED);
+        assert_eq!(
+            code(Error::new(Kind::Conflict, "contentModified", "x")),
+            CONTENT_MODIFIED
+        );
         assert_eq!(code(Error::new(Kind::Budget, "budget", "x")), REQUEST_FAILED);
         assert_eq!(code(Error::cancelled()), REQUEST_CANCELLED);
         assert_eq!(code(Error::internal("x")), -32603);
@@ -52,6 +61,9 @@ mod tests {
     fn a_refusal_says_how_the_pipeline_stands_and_what_to_do() {
         let error = Error::state("notAllowed", "no").hint("wait");
         let data = with_status(&error, Some("completed")).data.unwrap_or_default();
-        assert_eq!((&data["code"], &data["status"], &data["hint"]), (&json!("notAllowed"), &json!("completed"), &json!("wait")));
+        assert_eq!(
+            (&data["code"], &data["status"], &data["hint"]),
+            (&json!("notAllowed"), &json!("completed"), &json!("wait"))
+        );
     }
 }

@@ -24,9 +24,18 @@ pub(crate) fn service(session: Session) -> LspService<Backend> {
         .custom_method("textDocument/didChange", Backend::did_change)
         .custom_method("textDocument/didSave", Backend::did_save)
         .custom_method("textDocument/didClose", Backend::did_close)
-        .custom_method("workspace/didChangeConfiguration", Backend::did_change_configuration)
-        .custom_method("workspace/didChangeWorkspaceFolders", Backend::did_change_workspace_folders)
-        .custom_method("workspace/didChangeWatchedFiles", Backend::did_change_watched_files)
+        .custom_method(
+            "workspace/didChangeConfiguration",
+            Backend::did_change_configuration,
+        )
+        .custom_method(
+            "workspace/didChangeWorkspaceFolders",
+            Backend::did_change_workspace_folders,
+        )
+        .custom_method(
+            "workspace/didChangeWatchedFiles",
+            Backend::did_change_watched_files,
+        )
         .custom_method("window/workDoneProgress/cancel", Backend::progress_cancel)
         .custom_method("workspace/executeCommand", Backend::execute_command)
         .custom_method("textDocument/codeAction", Backend::code_action)
@@ -51,25 +60,26 @@ impl LanguageServer for Backend {
     }
 }
 
+#[expect(clippy::unused_async, reason = "a service has asynchronous methods only")]
 impl Backend {
     async fn did_open(&self, params: Value) {
-        sync::did_open(&self.session, params);
+        sync::did_open(&self.session, &params);
     }
 
     async fn did_change(&self, params: Value) {
-        sync::did_change(&self.session, params);
+        sync::did_change(&self.session, &params);
     }
 
     async fn did_save(&self, params: Value) {
-        sync::did_save(&self.session, params);
+        sync::did_save(&self.session, &params);
     }
 
     async fn did_close(&self, params: Value) {
-        sync::did_close(&self.session, params);
+        sync::did_close(&self.session, &params);
     }
 
     async fn did_change_configuration(&self, params: Value) {
-        handshake::did_change_configuration(&self.session, params);
+        handshake::did_change_configuration(&self.session, &params);
     }
 
     async fn did_change_workspace_folders(&self, params: Value) {
@@ -77,7 +87,7 @@ impl Backend {
     }
 
     async fn did_change_watched_files(&self, params: Value) {
-        sync::did_change_watched_files(&self.session, params);
+        sync::did_change_watched_files(&self.session, &params);
     }
 
     async fn progress_cancel(&self, params: Value) {
@@ -101,6 +111,8 @@ impl Backend {
     }
 
     async fn text_document_content(&self, params: Value) -> Result<Value> {
-        preview::content(&self.session, params).await.map_err(|error| to_jsonrpc(&error))
+        preview::content(&self.session, params)
+            .await
+            .map_err(|error| to_jsonrpc(&error))
     }
 }

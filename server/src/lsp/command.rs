@@ -10,20 +10,20 @@ use tower_lsp::jsonrpc;
 
 mod apply;
 pub(crate) mod arguments;
+mod document;
+mod edit;
+pub(crate) mod edit_plan;
 mod execute_agent;
 mod options;
 mod pipeline;
 mod providers_check;
+mod reject_hunks;
 mod reload_config;
 mod run;
+mod show_diff;
 mod status;
 pub(crate) mod target;
 mod trust;
-mod document;
-mod edit;
-pub(crate) mod edit_plan;
-mod reject_hunks;
-mod show_diff;
 
 #[cfg(test)]
 mod tests;
@@ -71,6 +71,7 @@ pub(crate) struct Command {
 }
 
 /// Every command that is advertised.
+#[rustfmt::skip]
 pub(crate) static COMMANDS: &[Command] = &[
     Command { id: "clode.run", run: run::run },
     Command { id: "clode.executeAgent", run: execute_agent::run },
@@ -108,11 +109,17 @@ pub(crate) async fn execute(session: &Session, params: Value) -> Result<Value, j
 async fn carry_out(session: &Session, params: Value, subject: Subject) -> Result<Value> {
     let id = params.get("command").and_then(Value::as_str).unwrap_or_default();
     let Some(command) = COMMANDS.iter().find(|command| command.id == id) else {
-        return Err(Error::usage("unknownCommand", format!("there is no command `{id}`")));
+        return Err(Error::usage(
+            "unknownCommand",
+            format!("there is no command `{id}`"),
+        ));
     };
     let invocation = Invocation {
         options: arguments::options(params.get("arguments"))?,
-        work_done_token: params.get("workDoneToken").filter(|token| !token.is_null()).cloned(),
+        work_done_token: params
+            .get("workDoneToken")
+            .filter(|token| !token.is_null())
+            .cloned(),
         subject,
     };
     (command.run)(session, invocation).await
@@ -121,7 +128,9 @@ async fn carry_out(session: &Session, params: Value, subject: Subject) -> Result
 /// The error for the editor; where the state does not allow the call, with that state.
 async fn refusal(session: &Session, error: &Error, subject: &Subject) -> jsonrpc::Error {
     let status = match (subject.get(), session.opened()) {
-        (Some(run), Some(app)) if error.kind != Kind::Usage => app.engine.row(&run).await.ok().map(|row| row.status),
+        (Some(run), Some(app)) if error.kind != Kind::Usage => {
+            app.engine.row(&run).await.ok().map(|row| row.status)
+        }
         _ => None,
     };
     answer::with_status(error, status.as_deref())

@@ -54,35 +54,65 @@ fn of_file(run: &RunReview, file: &FileReview) -> Vec<Value> {
         Verdict::Allow => None,
         Verdict::Ask { reason } => Some(reason.as_str()),
     });
-    run.hunks(file).filter_map(|(hunk, now)| of_hunk(run, file, hunk, now, asks)).collect()
+    run.hunks(file)
+        .filter_map(|(hunk, now)| of_hunk(run, file, hunk, now, asks))
+        .collect()
 }
 
-fn of_hunk(run: &RunReview, file: &FileReview, hunk: &Hunk, now: &HunkNow, asks: Option<&str>) -> Option<Value> {
+fn of_hunk(
+    run: &RunReview,
+    file: &FileReview,
+    hunk: &Hunk,
+    now: &HunkNow,
+    asks: Option<&str>,
+) -> Option<Value> {
     let (severity, code) = match now.state {
         HunkState::Pending => (INFORMATION, "hunk"),
         HunkState::Failed => (INFORMATION, "hunkFailed"),
         HunkState::Unconfirmed => (HINT, "hunkUnconfirmed"),
         HunkState::Conflict => (WARNING, "conflict"),
-        HunkState::Applied | HunkState::Rejected | HunkState::Superseded | HunkState::Reverted => return None,
+        HunkState::Applied | HunkState::Rejected | HunkState::Superseded | HunkState::Reverted => {
+            return None;
+        }
     };
     let mut message = summary(hunk);
     let mut add = |text: &str| {
-        message.push_str("\n");
+        message.push('\n');
         message.push_str(text);
     };
     match now.state {
-        HunkState::Conflict => add(&format!("Conflict: {}", now.reason.as_deref().unwrap_or("you changed the same lines"))),
-        HunkState::Failed => add(&format!("Not applied: {}", now.reason.as_deref().unwrap_or("the editor did not take it"))),
+        HunkState::Conflict => add(&format!(
+            "Conflict: {}",
+            now.reason.as_deref().unwrap_or("you changed the same lines")
+        )),
+        HunkState::Failed => add(&format!(
+            "Not applied: {}",
+            now.reason.as_deref().unwrap_or("the editor did not take it")
+        )),
         HunkState::Unconfirmed => add("Sent to the editor; not seen in the file yet."),
         _ => {}
     }
     if let Some(reason) = asks {
         add(&format!("Needs your own yes: {reason}"));
     }
-    Some(diagnostic(run, run.range(file, now), severity, code, &message, json!([hunk.id])))
+    Some(diagnostic(
+        run,
+        run.range(file, now),
+        severity,
+        code,
+        &message,
+        &json!([hunk.id]),
+    ))
 }
 
-fn diagnostic(run: &RunReview, range: lsp_types::Range, severity: u8, code: &str, message: &str, hunks: Value) -> Value {
+fn diagnostic(
+    run: &RunReview,
+    range: lsp_types::Range,
+    severity: u8,
+    code: &str,
+    message: &str,
+    hunks: &Value,
+) -> Value {
     json!({
         "range": range, "severity": severity, "source": "clode", "code": code, "message": message,
         "data": {"pipelineId": run.id, "hunkIds": hunks},
@@ -95,13 +125,23 @@ fn findings(run: &RunReview) -> Vec<(Url, Value)> {
         .flat_map(|output| &output.findings)
         .filter_map(|finding| {
             let path = finding.path.as_deref()?;
-            let file = run.files.iter().find(|file| run.change(file).is_some_and(|change| change.path == path));
+            let file = run
+                .files
+                .iter()
+                .find(|file| run.change(file).is_some_and(|change| change.path == path));
             let uri = file.map_or_else(|| run.uri(path), |file| Some(file.uri.clone()))?;
             let line = finding.line.unwrap_or(1).saturating_sub(1);
             let line = file.map_or(line, |file| line_now(run, file, line));
-            let severity = if finding.severity == "info" { INFORMATION } else { WARNING };
+            let severity = if finding.severity == "info" {
+                INFORMATION
+            } else {
+                WARNING
+            };
             let message = format!("QA: {}", finding.message);
-            Some((uri, diagnostic(run, at_line(line), severity, "finding", &message, json!([]))))
+            Some((
+                uri,
+                diagnostic(run, at_line(line), severity, "finding", &message, &json!([])),
+            ))
         })
         .collect()
 }
@@ -112,7 +152,11 @@ fn line_now(run: &RunReview, file: &FileReview, line: u32) -> u32 {
     for (hunk, now) in run.hunks(file).filter(|(hunk, _)| hunk.kind == HunkKind::Text) {
         let place = run.range(file, now);
         if hunk.result_lines.contains(&line) {
-            let last = if place.end.line > place.start.line { place.end.line - 1 } else { place.start.line };
+            let last = if place.end.line > place.start.line {
+                place.end.line - 1
+            } else {
+                place.start.line
+            };
             return (place.start.line + (line - hunk.result_lines.start)).min(last);
         }
         if hunk.result_lines.end <= line {
@@ -126,7 +170,12 @@ fn line_now(run: &RunReview, file: &FileReview, line: u32) -> u32 {
 pub(crate) fn summary(hunk: &Hunk) -> String {
     let (removed, added) = changed_lines(hunk);
     let counts = format!("+{} −{}", added.len(), removed.len());
-    let first = added.iter().chain(&removed).map(|line| line.trim()).find(|line| !line.is_empty()).unwrap_or_default();
+    let first = added
+        .iter()
+        .chain(&removed)
+        .map(|line| line.trim())
+        .find(|line| !line.is_empty())
+        .unwrap_or_default();
     let first: String = first.chars().take(LINE_CHARS_MAX).collect();
     let what = match hunk.kind {
         HunkKind::Text => first,
@@ -145,8 +194,17 @@ fn changed_lines(hunk: &Hunk) -> (Vec<&str>, Vec<&str>) {
     let new: Vec<&str> = hunk.new_text.lines().collect();
     let start = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
     let rest = old.len().min(new.len()) - start;
-    let end = old.iter().rev().zip(new.iter().rev()).take(rest).take_while(|(old, new)| old == new).count();
+    let end = old
+        .iter()
+        .rev()
+        .zip(new.iter().rev())
+        .take(rest)
+        .take_while(|(old, new)| old == new)
+        .count();
     let middle = |lines: &[&str]| lines.get(start..lines.len() - end).unwrap_or_default().len();
     let (removed, added) = (middle(&old), middle(&new));
-    (old.into_iter().skip(start).take(removed).collect(), new.into_iter().skip(start).take(added).collect())
+    (
+        old.into_iter().skip(start).take(removed).collect(),
+        new.into_iter().skip(start).take(added).collect(),
+    )
 }

@@ -10,6 +10,8 @@ mod land;
 mod operation;
 mod result;
 mod select;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,14 +46,23 @@ pub(crate) struct Selection {
 
 /// Applies hunks through the editor; answers `{files: [...]}` of the contract.
 pub(crate) async fn apply(session: &Session, run: &PipelineId, selection: &Selection) -> Result<Value> {
-    let turn = tokio::time::timeout(Duration::from_millis(TURN_LIMIT_MS), session.reviews().applying.lock()).await;
-    let _turn = turn.map_err(|_| Error::state("applyBusy", "another apply is under way").hint("try again in a moment"))?;
+    let turn = tokio::time::timeout(
+        Duration::from_millis(TURN_LIMIT_MS),
+        session.reviews().applying.lock(),
+    )
+    .await;
+    let _turn = turn
+        .map_err(|_| Error::state("applyBusy", "another apply is under way").hint("try again in a moment"))?;
     let engine = session.engine().await?;
     let review = load(session, engine, run).await?;
     let results = carry_out(session, engine, &review, selection, Scope::Chosen).await?;
     let outcomes = outcomes(&results);
     if !outcomes.is_empty() {
-        let signal = Signal::Decide { outcomes, comment: None, by: review::answerer(session) };
+        let signal = Signal::Decide {
+            outcomes,
+            comment: None,
+            by: review::answerer(session),
+        };
         engine.signal(run, signal).await?;
     }
     note_seen(session, run, &results);
@@ -61,20 +72,37 @@ pub(crate) async fn apply(session: &Session, run: &PipelineId, selection: &Selec
 }
 
 /// Records that a person does not want these hunks; answers like an apply. What is in the text stays there.
-pub(crate) async fn reject(session: &Session, run: &PipelineId, hunks: &[HunkId], comment: Option<String>) -> Result<Value> {
+pub(crate) async fn reject(
+    session: &Session,
+    run: &PipelineId,
+    hunks: &[HunkId],
+    comment: Option<String>,
+) -> Result<Value> {
     let engine = session.engine().await?;
     let review = load(session, engine, run).await?;
-    let selection = Selection { files: Vec::new(), hunks: hunks.to_vec() };
+    let selection = Selection {
+        files: Vec::new(),
+        hunks: hunks.to_vec(),
+    };
     let results = select::rejected(&review, &selection)?;
     let outcomes = outcomes(&results);
     if !outcomes.is_empty() {
-        engine.signal(run, Signal::Decide { outcomes, comment, by: review::answerer(session) }).await?;
+        engine
+            .signal(
+                run,
+                Signal::Decide {
+                    outcomes,
+                    comment,
+                    by: review::answerer(session),
+                },
+            )
+            .await?;
     }
     review::run_changed(session, run);
     Ok(json!({ "files": results }))
 }
 
-/// The `files` of a PipelineDetail, with ranges in the text that this editor shows now.
+/// The `files` of a `PipelineDetail`, with ranges in the text that this editor shows now.
 pub(crate) async fn files(session: &Session, run: &PipelineId) -> Result<Vec<Value>> {
     let engine = session.engine().await?;
     let row = engine.row(run).await?;
@@ -82,12 +110,19 @@ pub(crate) async fn files(session: &Session, run: &PipelineId) -> Result<Vec<Val
         Some(review) => review,
         None => RunReview::load_elsewhere(session, engine, &row).await?,
     };
-    let write = |view| serde_json::to_value(view).map_err(|error| Error::internal(format!("a file cannot be written: {error}")));
+    let write = |view| {
+        serde_json::to_value(view)
+            .map_err(|error| Error::internal(format!("a file cannot be written: {error}")))
+    };
     review.views().into_iter().map(write).collect()
 }
 
 /// The edit that brings hunks into the text of now, for somebody else to apply: `{edit, omitted}`.
-pub(crate) async fn workspace_edit(session: &Session, run: &PipelineId, selection: &Selection) -> Result<Value> {
+pub(crate) async fn workspace_edit(
+    session: &Session,
+    run: &PipelineId,
+    selection: &Selection,
+) -> Result<Value> {
     let engine = session.engine().await?;
     let review = load(session, engine, run).await?;
     let Chosen { works, refused } = select::choose(&review, selection, Scope::Chosen)?;
@@ -99,25 +134,31 @@ pub(crate) async fn workspace_edit(session: &Session, run: &PipelineId, selectio
             match build::text_change(session, &review, work) {
                 Ok(change) => texts.extend(change),
                 Err(result) => {
-                    omitted.push(result);
+                    omitted.push(*result);
                     continue;
                 }
             }
         }
-        match operation::of(&review, work, &capabilities) {
+        match operation::of(&review, work, capabilities) {
             operation::Way::Nothing => {}
             operation::Way::Editor(operation) => operations.push(operation),
             operation::Way::Disk => {
-                omitted.push(work.result("failed").code("onDiskOnly").because("no workspace edit can say this; apply it with `clode.pipeline.apply`"));
+                omitted.push(
+                    work.result("failed")
+                        .code("onDiskOnly")
+                        .because("no workspace edit can say this; apply it with `clode.pipeline.apply`"),
+                );
             }
         }
     }
-    Ok(json!({ "edit": build::workspace_edit(&capabilities, &texts, &operations), "omitted": omitted }))
+    Ok(json!({ "edit": build::workspace_edit(capabilities, &texts, &operations), "omitted": omitted }))
 }
 
 /// The port through which the engine applies patches that need no person.
 pub(crate) fn port(session: &Session) -> Arc<dyn Editor> {
-    Arc::new(Port { session: session.clone() })
+    Arc::new(Port {
+        session: session.clone(),
+    })
 }
 
 #[derive(Debug)]
@@ -143,7 +184,11 @@ async fn apply_pending(session: &Session, run: &PipelineId) -> Result<Vec<HunkOu
     let _turn = session.reviews().applying.lock().await;
     let engine = session.engine().await?;
     let review = load(session, engine, run).await?;
-    let scope = if a_person_said_yes(&review.machine) { Scope::Approved } else { Scope::Clean };
+    let scope = if a_person_said_yes(&review.machine) {
+        Scope::Approved
+    } else {
+        Scope::Clean
+    };
     let results = carry_out(session, engine, &review, &Selection::default(), scope).await?;
     note_seen(session, run, &results);
     tell(session, &results).await;
@@ -153,23 +198,39 @@ async fn apply_pending(session: &Session, run: &PipelineId) -> Result<Vec<HunkOu
 /// Whether what is being applied was approved at the patch gate of this round, not by policy.
 fn a_person_said_yes(machine: &Machine) -> bool {
     let of_this_round = format!("{}-{}-", GateKind::Patch.as_str(), machine.round);
-    let last = machine.gates.iter().rev().find(|gate| gate.kind == GateKind::Patch && gate.id.as_str().starts_with(&of_this_round));
+    let last = machine
+        .gates
+        .iter()
+        .rev()
+        .find(|gate| gate.kind == GateKind::Patch && gate.id.as_str().starts_with(&of_this_round));
     let resolution = last.and_then(|gate| gate.resolution.as_ref());
-    machine.patch_stage == PatchStage::Applying && resolution.is_some_and(|it| it.answer.approved && it.by.surface != "policy")
+    machine.patch_stage == PatchStage::Applying
+        && resolution.is_some_and(|it| it.answer.approved && it.by.surface != "policy")
 }
 
 async fn load(session: &Session, engine: &Engine, run: &PipelineId) -> Result<RunReview> {
     let row = engine.row(run).await?;
     let review = RunReview::load(session, engine, &row).await?.ok_or_else(|| {
-        Error::state("otherFolder", format!("`{run}` belongs to {}, which is not open here", row.folder)).hint("open that folder, or use `clode-ls pipelines apply` there")
+        Error::state(
+            "otherFolder",
+            format!("`{run}` belongs to {}, which is not open here", row.folder),
+        )
+        .hint("open that folder, or use `clode-ls pipelines apply` there")
     })?;
     if review.patch.is_none() {
-        return Err(Error::state("noPatch", format!("`{run}` has no patch yet")).hint("wait for it: `clode.pipeline.wait`"));
+        return Err(Error::state("noPatch", format!("`{run}` has no patch yet"))
+            .hint("wait for it: `clode.pipeline.wait`"));
     }
     Ok(review)
 }
 
-async fn carry_out(session: &Session, engine: &Engine, review: &RunReview, selection: &Selection, scope: Scope) -> Result<Vec<FileResult>> {
+async fn carry_out(
+    session: &Session,
+    engine: &Engine,
+    review: &RunReview,
+    selection: &Selection,
+    scope: Scope,
+) -> Result<Vec<FileResult>> {
     let Chosen { works, refused } = select::choose(review, selection, scope)?;
     let mut results = refused;
     if works.is_empty() {
@@ -178,7 +239,10 @@ async fn carry_out(session: &Session, engine: &Engine, review: &RunReview, selec
     if !session.capabilities().edit.apply {
         results.extend(works.iter().map(|work| {
             let hint = format!("run `clode-ls pipelines apply {}` in a terminal", review.id);
-            work.result("failed").code("applyUnsupported").because("this editor cannot apply edits of a server").hint(hint)
+            work.result("failed")
+                .code("applyUnsupported")
+                .because("this editor cannot apply edits of a server")
+                .hint(hint)
         }));
         return Ok(results);
     }
@@ -194,24 +258,48 @@ fn outcomes(results: &[FileResult]) -> Vec<HunkOutcome> {
         .iter()
         .filter_map(|result| Some((result, result.state?)))
         .flat_map(|(result, state)| {
-            result.hunks.iter().map(move |id| HunkOutcome { id: id.clone(), state, reason: result.message.clone() })
+            result.hunks.iter().map(move |id| HunkOutcome {
+                id: id.clone(),
+                state,
+                reason: result.message.clone(),
+            })
         })
         .collect()
 }
 
 fn note_seen(session: &Session, run: &PipelineId, results: &[FileResult]) {
-    let applied = results.iter().filter(|result| result.state == Some(HunkState::Applied));
-    session.reviews().saw(run, applied.flat_map(|result| result.hunks.clone()));
+    let applied = results
+        .iter()
+        .filter(|result| result.state == Some(HunkState::Applied));
+    session
+        .reviews()
+        .saw(run, applied.flat_map(|result| result.hunks.clone()));
 }
 
 /// Says what the person would not see: that nothing is saved, and what is not in.
 async fn tell(session: &Session, results: &[FileResult]) {
-    let count = |wanted: &[&str]| results.iter().filter(|result| wanted.contains(&result.result)).map(|result| result.hunks.len()).sum::<usize>();
-    let (applied, unsure, missing) = (count(&["applied"]), count(&["unconfirmed"]), count(&["failed", "conflict"]));
-    let in_editor = results.iter().any(|result| matches!(result.result, "applied" | "unconfirmed") && result.unsaved);
+    let count = |wanted: &[&str]| {
+        results
+            .iter()
+            .filter(|result| wanted.contains(&result.result))
+            .map(|result| result.hunks.len())
+            .sum::<usize>()
+    };
+    let (applied, unsure, missing) = (
+        count(&["applied"]),
+        count(&["unconfirmed"]),
+        count(&["failed", "conflict"]),
+    );
+    let in_editor = results
+        .iter()
+        .any(|result| matches!(result.result, "applied" | "unconfirmed") && result.unsaved);
     let mut said = Vec::new();
     if applied + unsure > 0 {
-        let saved = if in_editor { "; not saved: look at it and save" } else { "" };
+        let saved = if in_editor {
+            "; not saved: look at it and save"
+        } else {
+            ""
+        };
         said.push(format!("{} applied{saved}", hunks(applied + unsure)));
     }
     if unsure > 0 {
@@ -221,11 +309,22 @@ async fn tell(session: &Session, results: &[FileResult]) {
         said.push(format!("{} not applied", hunks(missing)));
     }
     if !said.is_empty() {
-        let kind = if missing > 0 { MessageType::Warning } else { MessageType::Info };
-        session.client().show_message(kind, &format!("Clode: {}.", said.join("; "))).await;
+        let kind = if missing > 0 {
+            MessageType::Warning
+        } else {
+            MessageType::Info
+        };
+        session
+            .client()
+            .show_message(kind, &format!("Clode: {}.", said.join("; ")))
+            .await;
     }
 }
 
 fn hunks(count: usize) -> String {
-    if count == 1 { "1 hunk".to_owned() } else { format!("{count} hunks") }
+    if count == 1 {
+        "1 hunk".to_owned()
+    } else {
+        format!("{count} hunks")
+    }
 }

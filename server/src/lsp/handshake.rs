@@ -72,9 +72,12 @@ pub(crate) fn initialized(session: &Session) {
 }
 
 /// Takes over changed settings.
-pub(crate) fn did_change_configuration(session: &Session, params: Value) {
+pub(crate) fn did_change_configuration(session: &Session, params: &Value) {
     let session = session.clone();
-    let pushed = params.pointer("/settings/clode").filter(|section| section.is_object()).cloned();
+    let pushed = params
+        .pointer("/settings/clode")
+        .filter(|section| section.is_object())
+        .cloned();
     tokio::spawn(async move {
         settings::take_over(&session, pushed).await;
         super::sync::check_configuration(&session).await;

@@ -25,7 +25,9 @@ use super::session::Session;
 
 /// Begins to listen.
 pub(crate) fn start(session: &Session, engine: &Engine) {
-    let Some(orders) = session.desk().take_orders() else { return };
+    let Some(orders) = session.desk().take_orders() else {
+        return;
+    };
     tokio::spawn(watcher::run(session.clone(), engine.clone(), orders));
 }
 
@@ -36,7 +38,9 @@ pub(crate) fn progress_cancelled(session: &Session, params: &Value) {
     };
     let session = session.clone();
     tokio::spawn(async move {
-        let Ok(engine) = session.engine().await else { return };
+        let Ok(engine) = session.engine().await else {
+            return;
+        };
         let by = session.answerer();
         if let Err(error) = engine.signal(&run, Signal::Cancel { by }).await {
             tracing::debug!(%error, %run, "cancelled from its progress too late");

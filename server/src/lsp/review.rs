@@ -9,6 +9,10 @@ mod decide;
 mod refresh;
 mod show;
 mod target;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -22,6 +26,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use url::Url;
 
+use super::document::Document;
 use super::session::Session;
 
 pub(crate) use cache::{FileReview, RunReview, is_waiting, open_document};
@@ -29,6 +34,9 @@ pub(crate) use target::target;
 
 /// Changes that come closer together than this are looked at once.
 const DEBOUNCE_MS: u64 = 40;
+
+/// Versions of a document that are kept while an edit is on its way.
+const WATCHED_VERSIONS_MAX: usize = 32;
 
 /// What a session knows about the runs that it shows.
 #[derive(Debug, Default)]
@@ -52,6 +60,8 @@ struct State {
     /// Virtual documents that the editor asked for.
     fetched: BTreeSet<Url>,
     ui: BTreeMap<PathBuf, UiConfig>,
+    /// Documents that an edit is on the way to, version by version since it was sent.
+    watched: BTreeMap<Url, Vec<Document>>,
     /// Hunks whose text this session has seen in place.
     seen: BTreeSet<(PipelineId, HunkId)>,
 }
@@ -78,6 +88,12 @@ pub(crate) fn run_changed(session: &Session, run: &PipelineId) {
 
 /// A document was opened, changed, closed, or changed on the disk. Returns at once.
 pub(crate) fn document_changed(session: &Session, uri: &Url) {
+    let document = session.document(uri);
+    if let (Some(document), Some(versions)) = (document, session.reviews().state().watched.get_mut(uri))
+        && versions.len() < WATCHED_VERSIONS_MAX
+    {
+        versions.push(document);
+    }
     session.reviews().changed.notify_waiters();
     mark(session, |marks| {
         marks.documents.insert(uri.clone());
@@ -140,8 +156,16 @@ impl Reviews {
     pub(crate) fn ui(&self, session: &Session, uri: &Url) -> UiConfig {
         let folder = uri.to_file_path().ok().and_then(|path| session.folder_of(&path));
         let state = self.state();
-        let known = folder.and_then(|folder| state.ui.get(&folder.path)).or_else(|| state.ui.values().next());
-        known.cloned().unwrap_or(UiConfig { lens_hunks: true, lens_todos: false, inlay_hints: false, diagnostics: true, prompts: true })
+        let known = folder
+            .and_then(|folder| state.ui.get(&folder.path))
+            .or_else(|| state.ui.values().next());
+        known.copied().unwrap_or(UiConfig {
+            lens_hunks: true,
+            lens_todos: false,
+            inlay_hints: false,
+            diagnostics: true,
+            prompts: true,
+        })
     }
 
     /// Waits until a document changes, or this time is over.
@@ -149,9 +173,25 @@ impl Reviews {
         let _ = tokio::time::timeout(limit, self.changed.notified()).await;
     }
 
+    /// Keeps every version of these documents from now on.
+    pub(crate) fn watch(&self, documents: impl IntoIterator<Item = Document>) {
+        self.state().watched = documents
+            .into_iter()
+            .map(|document| ((*document.uri).clone(), vec![document]))
+            .collect();
+    }
+
+    /// The versions of a document since it is watched.
+    pub(crate) fn versions(&self, uri: &Url) -> Vec<Document> {
+        self.state().watched.get(uri).cloned().unwrap_or_default()
+    }
+
+    /// Remembers that the text of these hunks was seen in place.
     pub(crate) fn saw(&self, run: &PipelineId, hunks: impl IntoIterator<Item = HunkId>) {
         let mut state = self.state();
-        state.seen.extend(hunks.into_iter().map(|hunk| (run.clone(), hunk)));
+        state
+            .seen
+            .extend(hunks.into_iter().map(|hunk| (run.clone(), hunk)));
     }
 
     fn has_seen(&self, run: &PipelineId, hunk: &HunkId) -> bool {
@@ -162,6 +202,13 @@ impl Reviews {
 /// Who decides here, for the audit.
 pub(crate) fn answerer(session: &Session) -> Answerer {
     let opening = session.client().opening();
-    let name = opening.params.pointer("/clientInfo/name").and_then(Value::as_str).unwrap_or_default();
-    Answerer { surface: "editor".to_owned(), detail: name.to_owned() }
+    let name = opening
+        .params
+        .pointer("/clientInfo/name")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    Answerer {
+        surface: "editor".to_owned(),
+        detail: name.to_owned(),
+    }
 }

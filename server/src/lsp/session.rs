@@ -3,8 +3,6 @@
 //! Documents change in notification handlers only, in order of arrival, under a leaf lock that is never
 //! held across an await; everybody else takes a snapshot (a clone of a rope costs nothing).
 
-mod applier;
-
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -89,12 +87,9 @@ impl Session {
             reviews: super::review::Reviews::default(),
             stop: CancellationToken::new(),
         };
-        Self { shared: Arc::new(shared) }
-    }
-
-    /// A handle that does not keep the session alive.
-    fn downgrade(&self) -> std::sync::Weak<Shared> {
-        Arc::downgrade(&self.shared)
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// The editor.
@@ -120,9 +115,16 @@ impl Session {
     /// The house behind the editor; opened at the first use, and again after a failure.
     pub(crate) async fn app(&self) -> Result<&App> {
         let open = async || {
-            let app = App::open(Arc::clone(&self.shared.environment), Arc::clone(&self.shared.redactor)).await?;
-            app.engine.services().configurations.set_client(self.client_settings());
-            app.engine.set_editor(Arc::new(applier::Applier::new(self)));
+            let app = App::open(
+                Arc::clone(&self.shared.environment),
+                Arc::clone(&self.shared.redactor),
+            )
+            .await?;
+            app.engine
+                .services()
+                .configurations
+                .set_client(self.client_settings());
+            app.engine.set_editor(super::edit::port(self));
             super::notices::start(self, &app.engine);
             Ok(app)
         };
@@ -170,7 +172,11 @@ impl Session {
     }
 
     /// Takes over `initializationOptions`.
-    pub(crate) fn set_opening_settings(&self, settings: Option<serde_json::Value>, trusted: Option<serde_json::Value>) {
+    pub(crate) fn set_opening_settings(
+        &self,
+        settings: Option<serde_json::Value>,
+        trusted: Option<serde_json::Value>,
+    ) {
         let mut known = locked(&self.shared.settings);
         known.opening = settings;
         known.trusted = trusted;
@@ -180,14 +186,20 @@ impl Session {
     pub(crate) fn set_section(&self, section: Option<serde_json::Value>) {
         locked(&self.shared.settings).section = section;
         if let Some(app) = self.opened() {
-            app.engine.services().configurations.set_client(self.client_settings());
+            app.engine
+                .services()
+                .configurations
+                .set_client(self.client_settings());
         }
     }
 
     fn client_settings(&self) -> ClientSettings {
         let known = locked(&self.shared.settings);
         let settings = super::handshake::settings(known.opening.as_ref(), known.section.as_ref());
-        ClientSettings { settings, trusted: known.trusted.clone() }
+        ClientSettings {
+            settings,
+            trusted: known.trusted.clone(),
+        }
     }
 
     /// The settings of the editor are known from now on, or it has none.
@@ -204,14 +216,32 @@ impl Session {
     /// This editor, as the one who answers.
     pub(crate) fn answerer(&self) -> Answerer {
         let opening = self.client().opening();
-        let name = |field: &str| opening.params.pointer(field).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        let name = |field: &str| {
+            opening
+                .params
+                .pointer(field)
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let detail = format!("{} {}", name("/clientInfo/name"), name("/clientInfo/version"));
-        Answerer { surface: "editor".to_owned(), detail: detail.trim().to_owned() }
+        Answerer {
+            surface: "editor".to_owned(),
+            detail: detail.trim().to_owned(),
+        }
     }
 
     /// Takes over the folders of `initialize` or `didChangeWorkspaceFolders`.
     pub(crate) fn set_folders(&self, uris: impl IntoIterator<Item = Url>) {
-        let folders = uris.into_iter().filter_map(|uri| Some(Folder { path: uri.to_file_path().ok()?, uri })).collect();
+        let folders = uris
+            .into_iter()
+            .filter_map(|uri| {
+                Some(Folder {
+                    path: uri.to_file_path().ok()?,
+                    uri,
+                })
+            })
+            .collect();
         *self.folders_mut() = folders;
         let open: Vec<PathBuf> = self.folders().into_iter().map(|folder| folder.path).collect();
         locked(&self.shared.repositories).retain(|path, _| open.contains(path));
@@ -229,18 +259,32 @@ impl Session {
     /// The folder that a file lies in: the innermost one.
     pub(crate) fn folder_of(&self, file: &Path) -> Option<Folder> {
         let holds = |folder: &Folder| file.starts_with(&folder.path);
-        self.folders().into_iter().filter(holds).max_by_key(|folder| folder.path.components().count())
+        self.folders()
+            .into_iter()
+            .filter(holds)
+            .max_by_key(|folder| folder.path.components().count())
     }
 
     /// The folder that a command means: the named one, that of the document, or the only one.
     pub(crate) fn folder_for(&self, named: Option<&str>, document: Option<&Url>) -> Result<Folder> {
         let folders = self.folders();
         if let Some(named) = named {
-            let path = Url::parse(named).ok().and_then(|uri| uri.to_file_path().ok()).unwrap_or_else(|| PathBuf::from(named));
-            let found = folders.iter().find(|folder| folder.path == path || folder.uri.as_str().trim_end_matches('/') == named.trim_end_matches('/'));
-            return found.cloned().ok_or_else(|| self.which_folder(&format!("workspaceFolder: `{named}` is not open")));
+            let path = Url::parse(named)
+                .ok()
+                .and_then(|uri| uri.to_file_path().ok())
+                .unwrap_or_else(|| PathBuf::from(named));
+            let found = folders.iter().find(|folder| {
+                folder.path == path
+                    || folder.uri.as_str().trim_end_matches('/') == named.trim_end_matches('/')
+            });
+            return found
+                .cloned()
+                .ok_or_else(|| self.which_folder(&format!("workspaceFolder: `{named}` is not open")));
         }
-        if let Some(folder) = document.and_then(|uri| uri.to_file_path().ok()).and_then(|path| self.folder_of(&path)) {
+        if let Some(folder) = document
+            .and_then(|uri| uri.to_file_path().ok())
+            .and_then(|path| self.folder_of(&path))
+        {
             return Ok(folder);
         }
         match folders.as_slice() {
@@ -250,8 +294,16 @@ impl Session {
     }
 
     fn which_folder(&self, what: &str) -> Error {
-        let open: Vec<String> = self.folders().iter().map(|folder| folder.uri.to_string()).collect();
-        let open = if open.is_empty() { "none is open".to_owned() } else { format!("open are: {}", open.join(", ")) };
+        let open: Vec<String> = self
+            .folders()
+            .iter()
+            .map(|folder| folder.uri.to_string())
+            .collect();
+        let open = if open.is_empty() {
+            "none is open".to_owned()
+        } else {
+            format!("open are: {}", open.join(", "))
+        };
         Error::usage("invalidParams", format!("{what}; {open}"))
     }
 
@@ -272,7 +324,10 @@ impl Session {
 
     /// The open folders as the editor names them, each with its path without symbolic links.
     pub(crate) fn opened_folders(&self) -> Vec<(PathBuf, PathBuf)> {
-        locked(&self.shared.repositories).iter().map(|(path, found)| (path.clone(), found.folder.clone())).collect()
+        locked(&self.shared.repositories)
+            .iter()
+            .map(|(path, found)| (path.clone(), found.folder.clone()))
+            .collect()
     }
 
     /// How positions are counted.
@@ -282,7 +337,9 @@ impl Session {
 
     /// Whether a repository is open here, as far as is known by now.
     pub(crate) fn has_repository(&self, id: &RepositoryId) -> bool {
-        locked(&self.shared.repositories).values().any(|repository| repository.id == *id)
+        locked(&self.shared.repositories)
+            .values()
+            .any(|repository| repository.id == *id)
     }
 
     /// Looks at every open folder and answers those that are repositories.
@@ -295,17 +352,14 @@ impl Session {
         self.repositories()
     }
 
-    /// The unsaved text of every open file below the top level, as the editor shows it now.
-    pub(crate) fn buffers(&self, repository: &Repository) -> Vec<Buffer> {
-        let documents = self.documents().snapshot();
-        self.buffers_of(&documents, repository)
-    }
-
     /// The text of those of these documents that lie below the top level.
     pub(crate) fn buffers_of(&self, documents: &[Document], repository: &Repository) -> Vec<Buffer> {
         let buffer = |document: &Document| {
             let path = self.relative_path(repository, &document.uri.to_file_path().ok()?)?;
-            Some(Buffer { path, text: document.text().into_bytes() })
+            Some(Buffer {
+                path,
+                text: document.text().into_bytes(),
+            })
         };
         documents.iter().filter_map(buffer).collect()
     }
@@ -317,12 +371,22 @@ impl Session {
         }
         let opened: Vec<PathBuf> = {
             let known = locked(&self.shared.repositories);
-            let same = known.iter().filter(|(_, found)| found.folder == repository.folder);
+            let same = known
+                .iter()
+                .filter(|(_, found)| found.folder == repository.folder);
             same.map(|(path, _)| path.clone()).collect()
         };
-        let relative = opened.iter().find_map(|folder| file.strip_prefix(folder).ok())?.to_str()?.replace('\\', "/");
+        let relative = opened
+            .iter()
+            .find_map(|folder| file.strip_prefix(folder).ok())?
+            .to_str()?
+            .replace('\\', "/");
         let folder = repository.folder_path.as_str();
-        Some(if folder.is_empty() { relative } else { format!("{folder}/{relative}") })
+        Some(if folder.is_empty() {
+            relative
+        } else {
+            format!("{folder}/{relative}")
+        })
     }
 
     /// Ends the work of this process.

@@ -16,6 +16,7 @@ use url::Url;
 pub(crate) use history::{Carried, History};
 pub(crate) use marks::{ConfigMarks, ConfigProblem, check_configuration};
 
+use super::command::edit_plan;
 use super::review;
 use super::session::Session;
 
@@ -23,10 +24,14 @@ use super::session::Session;
 const WATCHED_FILES_MAX: usize = 10_000;
 
 /// A document was opened.
-pub(crate) fn did_open(session: &Session, params: Value) {
-    let Some(uri) = uri_of(&params) else { return };
-    let text = |field: &str| params.pointer(&format!("/textDocument/{field}")).and_then(Value::as_str);
-    let version = version_of(&params).unwrap_or_default();
+pub(crate) fn did_open(session: &Session, params: &Value) {
+    let Some(uri) = uri_of(params) else { return };
+    let text = |field: &str| {
+        params
+            .pointer(&format!("/textDocument/{field}"))
+            .and_then(Value::as_str)
+    };
+    let version = version_of(params).unwrap_or_default();
     session.documents().open(
         uri.clone(),
         text("languageId").unwrap_or_default(),
@@ -38,15 +43,19 @@ pub(crate) fn did_open(session: &Session, params: Value) {
 }
 
 /// A document was changed.
-pub(crate) fn did_change(session: &Session, params: Value) {
-    let Some(uri) = uri_of(&params) else { return };
-    let changes = params.get("contentChanges").and_then(Value::as_array).cloned().unwrap_or_default();
+pub(crate) fn did_change(session: &Session, params: &Value) {
+    let Some(uri) = uri_of(params) else { return };
+    let changes = params
+        .get("contentChanges")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     {
         let mut documents = session.documents();
         let Some(before) = documents.get(&uri).cloned() else {
             return tracing::warn!("the editor changed a document that it has not opened");
         };
-        let version = version_of(&params).unwrap_or_else(|| before.version.saturating_add(1));
+        let version = version_of(params).unwrap_or_else(|| before.version.saturating_add(1));
         let mut history = session.history();
         history.remember(&before);
         for change in changes {
@@ -54,7 +63,9 @@ pub(crate) fn did_change(session: &Session, params: Value) {
                 tracing::warn!("a change of a document makes no sense");
                 continue;
             };
-            let Some(document) = documents.get(&uri) else { return };
+            let Some(document) = documents.get(&uri) else {
+                return;
+            };
             history.edited(document, &change);
             if let Err(error) = documents.change(&uri, version, [change]) {
                 return tracing::warn!(%error, "a change cannot be taken in");
@@ -67,25 +78,30 @@ pub(crate) fn did_change(session: &Session, params: Value) {
 }
 
 /// A document was saved.
-pub(crate) fn did_save(session: &Session, params: Value) {
-    let Some(uri) = uri_of(&params) else { return };
+pub(crate) fn did_save(session: &Session, params: &Value) {
+    let Some(uri) = uri_of(params) else { return };
     if is_configuration(&uri) {
         look_at_configuration(session);
     }
+    edit_plan::saved(session, &uri);
     review::document_changed(session, &uri);
 }
 
 /// A document was closed.
-pub(crate) fn did_close(session: &Session, params: Value) {
-    let Some(uri) = uri_of(&params) else { return };
+pub(crate) fn did_close(session: &Session, params: &Value) {
+    let Some(uri) = uri_of(params) else { return };
     session.documents().close(&uri);
     session.history().forget(&uri);
     review::document_changed(session, &uri);
 }
 
 /// Files changed on the disk.
-pub(crate) fn did_change_watched_files(session: &Session, params: Value) {
-    let changes = params.get("changes").and_then(Value::as_array).into_iter().flatten();
+pub(crate) fn did_change_watched_files(session: &Session, params: &Value) {
+    let changes = params
+        .get("changes")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     let uris = changes.filter_map(|change| Url::parse(change.get("uri")?.as_str()?).ok());
     let mut configuration_changed = false;
     for uri in uris.take(WATCHED_FILES_MAX) {
@@ -113,7 +129,10 @@ fn is_configuration(uri: &Url) -> bool {
 }
 
 fn uri_of(params: &Value) -> Option<Url> {
-    let uri = params.pointer("/textDocument/uri").and_then(Value::as_str).and_then(|text| Url::parse(text).ok());
+    let uri = params
+        .pointer("/textDocument/uri")
+        .and_then(Value::as_str)
+        .and_then(|text| Url::parse(text).ok());
     if uri.is_none() {
         tracing::warn!("a message about a document does not say which one");
     }
@@ -121,5 +140,8 @@ fn uri_of(params: &Value) -> Option<Url> {
 }
 
 fn version_of(params: &Value) -> Option<i32> {
-    params.pointer("/textDocument/version").and_then(Value::as_i64).and_then(|version| i32::try_from(version).ok())
+    params
+        .pointer("/textDocument/version")
+        .and_then(Value::as_i64)
+        .and_then(|version| i32::try_from(version).ok())
 }

@@ -72,8 +72,16 @@ mod tests {
     #[test]
     fn a_client_that_drops_the_authority_is_understood() {
         let uri = Url::parse("clode:///pipeline/pipeline-x-1/plan.md").expect("an address");
-        assert_eq!(parse(&uri), Some((PipelineId::new("pipeline-x-1"), "plan.md".to_owned())));
-        for odd in ["clode://other/x/plan.md", "file:///pipeline/x/plan.md", "clode://pipeline/x", "clode://pipeline/%/y"] {
+        assert_eq!(
+            parse(&uri),
+            Some((PipelineId::new("pipeline-x-1"), "plan.md".to_owned()))
+        );
+        for odd in [
+            "clode://other/x/plan.md",
+            "file:///pipeline/x/plan.md",
+            "clode://pipeline/x",
+            "clode://pipeline/%/y",
+        ] {
             assert_eq!(parse(&Url::parse(odd).expect("an address")), None, "{odd}");
         }
     }

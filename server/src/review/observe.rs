@@ -30,7 +30,11 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    pub(crate) const ABSENT: Self = Self { content: Content::Absent, version: None, executable: None };
+    pub(crate) const ABSENT: Self = Self {
+        content: Content::Absent,
+        version: None,
+        executable: None,
+    };
 
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.content {
@@ -78,7 +82,10 @@ impl FileNow {
 pub(crate) fn file_on_disk(top_level: &Path, file: &FileChange) -> FileNow {
     FileNow {
         at: on_disk(top_level, &file.path, is_link(file)),
-        at_old: file.old_path.as_deref().map(|path| on_disk(top_level, path, is_link(file))),
+        at_old: file
+            .old_path
+            .as_deref()
+            .map(|path| on_disk(top_level, path, is_link(file))),
         uri: None,
         old_uri: None,
     }
@@ -103,22 +110,28 @@ pub(crate) fn is_link(file: &FileChange) -> Expect {
 /// What stands at one path on the disk; blocking.
 pub(crate) fn on_disk(top_level: &Path, path: &str, expect: Expect) -> Seen {
     let full = top_level.join(path);
-    let Ok(metadata) = std::fs::symlink_metadata(&full) else { return Seen::ABSENT };
+    let Ok(metadata) = std::fs::symlink_metadata(&full) else {
+        return Seen::ABSENT;
+    };
     let content = match expect {
-        Expect::Link if metadata.is_symlink() => {
-            std::fs::read_link(&full).ok().and_then(|target| Some(target.to_str()?.to_owned()))
-        }
+        Expect::Link if metadata.is_symlink() => std::fs::read_link(&full)
+            .ok()
+            .and_then(|target| Some(target.to_str()?.to_owned())),
         Expect::File if metadata.is_file() => read_text(top_level, path),
         Expect::File | Expect::Link => None,
     };
     Seen {
         content: content.map_or(Content::Other, |text| Content::Text(text.into())),
         version: None,
-        executable: metadata.is_file().then(|| metadata.permissions().mode() & 0o100 != 0),
+        executable: metadata
+            .is_file()
+            .then(|| metadata.permissions().mode() & 0o100 != 0),
     }
 }
 
 fn read_text(top_level: &Path, path: &str) -> Option<String> {
-    let bytes = Root::open(top_level).and_then(|root| root.read(path, TEXT_BYTES_MAX)).ok()?;
+    let bytes = Root::open(top_level)
+        .and_then(|root| root.read(path, TEXT_BYTES_MAX))
+        .ok()?;
     String::from_utf8(bytes).ok()
 }

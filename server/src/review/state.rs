@@ -20,50 +20,26 @@ pub(crate) struct HunkNow {
     pub(crate) reason: Option<String>,
 }
 
-/// The one place where the two words for a hunk's state meet.
-pub(crate) fn to_placing(state: HunkState) -> workspace::HunkState {
-    match state {
-        HunkState::Pending => workspace::HunkState::Pending,
-        HunkState::Applied => workspace::HunkState::Applied,
-        HunkState::Unconfirmed => workspace::HunkState::Unconfirmed,
-        HunkState::Failed => workspace::HunkState::Failed,
-        HunkState::Rejected => workspace::HunkState::Rejected,
-        HunkState::Conflict => workspace::HunkState::Conflict,
-        HunkState::Superseded => workspace::HunkState::Superseded,
-        HunkState::Reverted => workspace::HunkState::Reverted,
-    }
-}
-
-fn from_placing(state: workspace::HunkState) -> HunkState {
-    match state {
-        workspace::HunkState::Pending => HunkState::Pending,
-        workspace::HunkState::Applied => HunkState::Applied,
-        workspace::HunkState::Unconfirmed => HunkState::Unconfirmed,
-        workspace::HunkState::Failed => HunkState::Failed,
-        workspace::HunkState::Rejected => HunkState::Rejected,
-        workspace::HunkState::Conflict => HunkState::Conflict,
-        workspace::HunkState::Superseded => HunkState::Superseded,
-        workspace::HunkState::Reverted => HunkState::Reverted,
-    }
-}
-
 /// Whether hunks can still be decided at the patch gate; once it is closed, what is undone is reverted.
 pub(crate) fn is_open(machine: &Machine) -> bool {
     machine.ending.is_none() && machine.patch_stage != PatchStage::Settled
 }
 
 /// What was decided so far, for placing. A hunk that was taken back counts as never applied.
-pub(crate) fn decided(machine: &Machine, file: &FileChange) -> BTreeMap<HunkId, workspace::HunkState> {
+pub(crate) fn decided(machine: &Machine, file: &FileChange) -> BTreeMap<HunkId, HunkState> {
     file.hunks
         .iter()
         .filter_map(|hunk| Some((hunk.id.clone(), state_of(machine, &hunk.id)?)))
         .filter(|(_, state)| *state != HunkState::Reverted)
-        .map(|(id, state)| (id, to_placing(state)))
         .collect()
 }
 
 fn state_of(machine: &Machine, id: &HunkId) -> Option<HunkState> {
-    machine.hunks.iter().find(|record| record.id == *id).map(|record| record.state)
+    machine
+        .hunks
+        .iter()
+        .find(|record| record.id == *id)
+        .map(|record| record.state)
 }
 
 /// Every hunk of the file, in the order of the file.
@@ -82,7 +58,11 @@ pub(crate) fn hunks_now(file: &FileChange, machine: &Machine, now: &FileNow) -> 
         .map(|(hunk, placed)| {
             let durable = state_of(machine, &hunk.id);
             let placed = by_kind(file, hunk, now, decided.get(&hunk.id).copied(), placed);
-            let was_open = if is_open(machine) { Gate::Open } else { Gate::Closed };
+            let was_open = if is_open(machine) {
+                Gate::Open
+            } else {
+                Gate::Closed
+            };
             judged(durable, placed, seen, was_open)
         })
         .collect()
@@ -95,20 +75,30 @@ enum Gate {
 }
 
 fn judged(durable: Option<HunkState>, placed: Placed, seen: &Seen, gate: Gate) -> HunkNow {
-    let found = from_placing(placed.state);
+    let found = placed.state;
     let was_applied = matches!(durable, Some(HunkState::Applied | HunkState::Unconfirmed));
     let is_gone = matches!(found, HunkState::Pending | HunkState::Conflict);
     let (state, reason) = match durable {
-        Some(HunkState::Unconfirmed) if is_gone && !seen.is_synced() => {
-            (HunkState::Unconfirmed, Some("the editor has not shown the file since".to_owned()))
-        }
+        Some(HunkState::Unconfirmed) if is_gone && !seen.is_synced() => (
+            HunkState::Unconfirmed,
+            Some("the editor has not shown the file since".to_owned()),
+        ),
         Some(HunkState::Reverted) if found != HunkState::Applied => (HunkState::Reverted, placed.reason),
-        _ if was_applied && is_gone && gate == Gate::Closed => {
-            (HunkState::Reverted, placed.reason.or_else(|| Some("its text is not there any more".to_owned())))
-        }
+        _ if was_applied && is_gone && gate == Gate::Closed => (
+            HunkState::Reverted,
+            placed
+                .reason
+                .or_else(|| Some("its text is not there any more".to_owned())),
+        ),
         _ => (found, placed.reason),
     };
-    HunkNow { id: placed.id, state, bytes: placed.bytes, conflict: placed.conflict, reason }
+    HunkNow {
+        id: placed.id,
+        state,
+        bytes: placed.bytes,
+        conflict: placed.conflict,
+        reason,
+    }
 }
 
 /// Corrects what text alone cannot tell: moves, modes, and bytes.
@@ -116,7 +106,7 @@ fn by_kind(
     file: &FileChange,
     hunk: &Hunk,
     now: &FileNow,
-    decided: Option<workspace::HunkState>,
+    decided: Option<HunkState>,
     placed: Placed,
 ) -> Placed {
     let seen = now.shown(file);
@@ -131,7 +121,7 @@ fn by_kind(
     }
     if file.change == Change::Renamed && now.at_old.as_ref().is_some_and(Seen::is_absent) {
         let arrived = !now.at.is_absent();
-        let was_applied = matches!(decided, Some(workspace::HunkState::Applied | workspace::HunkState::Unconfirmed));
+        let was_applied = matches!(decided, Some(HunkState::Applied | HunkState::Unconfirmed));
         let same = !file.binary && file.result_text.as_deref() == now.at.text();
         return match () {
             () if arrived && (was_applied || same || file.binary) => told(Found::Done),
@@ -156,27 +146,38 @@ enum Found {
     Clashes(String),
 }
 
-fn told(placed: &Placed, decided: Option<workspace::HunkState>, found: Found) -> Placed {
-    use workspace::HunkState as State;
-    let kept = decided.filter(|state| matches!(state, State::Rejected | State::Superseded));
+fn told(placed: &Placed, decided: Option<HunkState>, found: Found) -> Placed {
+    let kept = decided.filter(|state| matches!(state, HunkState::Rejected | HunkState::Superseded));
     let (state, reason) = match found {
-        Found::Fits => (kept.or(decided.filter(|state| *state == State::Failed)).unwrap_or(State::Pending), None),
-        Found::Done => (kept.unwrap_or(State::Applied), None),
-        Found::Clashes(reason) => (kept.unwrap_or(State::Conflict), kept.is_none().then_some(reason)),
+        Found::Fits => (
+            kept.or(decided.filter(|state| *state == HunkState::Failed))
+                .unwrap_or(HunkState::Pending),
+            None,
+        ),
+        Found::Done => (kept.unwrap_or(HunkState::Applied), None),
+        Found::Clashes(reason) => (
+            kept.unwrap_or(HunkState::Conflict),
+            kept.is_none().then_some(reason),
+        ),
     };
-    Placed { state, reason, conflict: None, ..placed.clone() }
+    Placed {
+        state,
+        reason,
+        conflict: None,
+        ..placed.clone()
+    }
 }
 
-fn binary(file: &FileChange, seen: &Seen, decided: Option<workspace::HunkState>, placed: &Placed) -> Placed {
-    use workspace::HunkState as State;
-    let was_applied = matches!(decided, Some(State::Applied | State::Unconfirmed));
+fn binary(file: &FileChange, seen: &Seen, decided: Option<HunkState>, placed: &Placed) -> Placed {
+    let was_applied = matches!(decided, Some(HunkState::Applied | HunkState::Unconfirmed));
     let found = match (file.change, seen.is_absent()) {
-        (Change::Added, true) | (Change::Deleted | Change::Renamed, false) => Found::Fits,
         (Change::Added | Change::Modified, false) if was_applied => Found::Done,
+        (Change::Added, true) | (Change::Deleted | Change::Renamed | Change::Modified, false) => Found::Fits,
         (Change::Added, false) => Found::Clashes("a file of that name is there already".to_owned()),
         (Change::Deleted, true) => Found::Done,
-        (Change::Modified, false) => Found::Fits,
-        (Change::Modified | Change::Renamed, true) => Found::Clashes(format!("{} is not there any more", file.path)),
+        (Change::Modified | Change::Renamed, true) => {
+            Found::Clashes(format!("{} is not there any more", file.path))
+        }
     };
     told(placed, decided, found)
 }

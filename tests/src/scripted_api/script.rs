@@ -1,12 +1,15 @@
 //! What the scripted API answers, written as a scenario: who is expected to call, and what each call gets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::fault::Fault;
 
+/// How long a test waits for a call to come.
+const REACH_LIMIT: Duration = Duration::from_secs(60);
 /// More permits than any test takes: a released hold stays open.
 const RELEASED_PERMITS: usize = 1_000;
 
@@ -335,8 +338,10 @@ impl Hold {
 
     /// Waits until a call has come here; each call is told once.
     pub async fn reached(&self) {
-        if let Ok(permit) = self.reached.acquire().await {
-            permit.forget();
+        let arrived = tokio::time::timeout(REACH_LIMIT, self.reached.acquire()).await;
+        match arrived {
+            Ok(Ok(permit)) => permit.forget(),
+            _ => panic!("no call came to its hold within {REACH_LIMIT:?}"),
         }
     }
 

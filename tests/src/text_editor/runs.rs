@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::TextEditor;
 
 /// How long a run may take to come to its next rest; generous, because the machine may be busy.
-pub const FINISH_LIMIT: Duration = Duration::from_secs(90);
+pub const FINISH_LIMIT: Duration = Duration::from_secs(60);
 /// One question to the server waits so long at most.
 const ASK_MS: u64 = 2_000;
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);

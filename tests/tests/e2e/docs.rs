@@ -11,6 +11,7 @@ mod configuration;
 mod links;
 mod protocol;
 mod readme;
+mod shapes;
 mod sources;
 
 use std::collections::BTreeSet;

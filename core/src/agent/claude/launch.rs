@@ -8,7 +8,6 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use super::meter::ANSWER_TOKENS_MAX;
 use crate::config::Environment;
 use crate::money::Money;
 use crate::process::{Command, Confinement, Limits, SecretDescriptor, Spawner, Stdin, toolchain_environment};
@@ -62,6 +61,15 @@ pub(crate) struct Program {
     pub(crate) base_url: Option<String>,
 }
 
+impl Program {
+    /// What it must be able to read of itself.
+    pub(crate) fn folders(&self) -> Vec<PathBuf> {
+        let real = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let folder = real.parent().map(Path::to_path_buf);
+        [self.path.clone(), real].into_iter().chain(folder).collect()
+    }
+}
+
 /// One start.
 #[derive(Debug, Clone)]
 pub(crate) struct Launch<'a> {
@@ -79,6 +87,10 @@ pub(crate) struct Launch<'a> {
     pub(crate) turns_max: u32,
     /// A second line behind our own meter: the program looks at it only after each call.
     pub(crate) budget: Option<Money>,
+    /// Most tokens of one answer.
+    pub(crate) answer_tokens_max: u64,
+    /// How often it repeats a failed model call by itself.
+    pub(crate) retries: u32,
 }
 
 impl Launch<'_> {
@@ -161,7 +173,6 @@ impl Launch<'_> {
         let switches = [
             ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
             ("CLAUDE_CODE_DISABLE_BACKGROUND_TASKS", "1"),
-            ("CLAUDE_CODE_MAX_RETRIES", "2"),
             ("CLAUDE_ENABLE_BYTE_WATCHDOG", "1"),
             ("CLAUDE_BYTE_STREAM_IDLE_TIMEOUT_MS", "60000"),
             ("API_TIMEOUT_MS", "120000"),
@@ -169,10 +180,11 @@ impl Launch<'_> {
             ("PYTEST_ADDOPTS", "-p no:cacheprovider"),
         ];
         env.extend(switches.map(|(name, value)| (name.into(), value.into())));
-        env.insert(
-            "CLAUDE_CODE_MAX_OUTPUT_TOKENS".into(),
-            ANSWER_TOKENS_MAX.to_string().into(),
-        );
+        let numbers = [
+            ("CLAUDE_CODE_MAX_RETRIES", u64::from(self.retries)),
+            ("CLAUDE_CODE_MAX_OUTPUT_TOKENS", self.answer_tokens_max),
+        ];
+        env.extend(numbers.map(|(name, number)| (name.into(), number.to_string().into())));
         env
     }
 }
@@ -295,6 +307,8 @@ mod tests {
             model: Some("claude-sonnet-5"),
             turns_max: 20,
             budget: Money::from_usd(1.5),
+            answer_tokens_max: 32_000,
+            retries: 2,
         };
         let command = launch.command();
         let args: Vec<&str> = command

@@ -1,9 +1,9 @@
 //! The driver with a program of a few shell lines, and with the real one against a scripted interface.
 
 mod real;
-pub(in crate::agent) mod scripted;
+pub(crate) mod scripted;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -14,6 +14,22 @@ use super::meter::Meter;
 use super::outcome::Outcome;
 use super::session::{Ended, Host, ToolCall, Verdict, converse};
 use crate::process::{Command, Confinement, Limits, Spawner, Stdin};
+
+/// Our own executable, which the tests of this crate are not.
+pub(crate) fn shim() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    Some(own.parent()?.parent()?.join("clode-ls")).filter(|shim| shim.exists())
+}
+
+/// Our executable and the real program, where a test run brought both.
+pub(crate) fn found() -> Option<(PathBuf, PathBuf)> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tests are told by the environment where the program is"
+    )]
+    let claude = std::env::var_os("CLODE_TEST_CLAUDE")?;
+    Some((shim()?, claude.into()))
+}
 
 /// A host that answers by a rule and remembers what it was asked.
 struct Rule {

@@ -14,16 +14,18 @@ use super::{NUDGE, Report, changes_nothing, host::note};
 use crate::agent::answer::Spoken;
 use crate::agent::assignment::Assignment;
 use crate::agent::claude::launch::{self, Account, DEVELOPER_TOOLS, Launch, SystemPrompt, Talk};
+use crate::agent::claude::meter::{ANSWER_TOKENS_MAX, Meter};
 use crate::agent::claude::outcome::Outcome;
 use crate::agent::claude::session::{self, Ended};
 use crate::agent::detect;
+use crate::agent::private::private_folder;
 use crate::agent::prompt::Prompt;
 use crate::agent::survey::Depth;
 use crate::agent::task_master::look;
-use crate::agent::test_command::private_folder;
 use crate::config::SandboxMode;
 use crate::engine::{StepContext, WorkingDirectory};
 use crate::error::{Error, Kind};
+use crate::money::Money;
 use crate::pipeline::{StepFailure, StepFailureClass};
 use crate::process::{Confinement, Network, SandboxPolicy};
 use crate::provider::{Content, Message};
@@ -32,6 +34,8 @@ use crate::provider::{Content, Message};
 const PROCESSES_MAX: usize = 64;
 /// Most model calls of one step, when nothing is configured.
 const TURNS_MAX_DEFAULT: u32 = 80;
+/// How often the program repeats a failed model call by itself.
+const RETRIES: u32 = 2;
 /// What a checkpoint of this kind is called.
 const FORM: &str = "claude-code";
 /// Said to a session that was stopped between two calls.
@@ -95,6 +99,7 @@ async fn in_folder(
         system: folder.system_prompt(&system_prompt(context))?,
         talk: stored.map_or_else(new_talk, |stored| Ok(Talk::Resume(stored.session)))?,
         opening,
+        next: contract.next_at_most(&Meter::default()),
     };
     let mut text = sessions.until_done(None).await?;
     if context.collect().await?.changed == 0 && !changes_nothing(assignment) {
@@ -226,6 +231,8 @@ struct Sessions<'a> {
     system: SystemPrompt,
     talk: Talk,
     opening: String,
+    /// The most that its next call can cost.
+    next: Money,
 }
 
 impl Sessions<'_> {
@@ -276,7 +283,7 @@ impl Sessions<'_> {
 
     /// One process under one reservation.
     async fn one_process(&mut self, message: &str) -> Result<Ended, StepFailure> {
-        let amount = self.contract.amount(self.context).await?;
+        let amount = self.contract.amount(self.context, self.next).await?;
         let model = self
             .contract
             .model
@@ -302,6 +309,7 @@ impl Sessions<'_> {
             .settle(&intent, &self.contract.provider, &model, usage, cost, confirmed)
             .await?;
         let ended = ended?;
+        self.next = self.next.max(self.contract.next_at_most(&ended.meter));
         if ended.begun
             && let Talk::New(id) = &self.talk
         {
@@ -310,7 +318,7 @@ impl Sessions<'_> {
         Ok(ended)
     }
 
-    async fn process(&self, message: &str, amount: crate::money::Money) -> Result<Ended, Error> {
+    async fn process(&self, message: &str, amount: Money) -> Result<Ended, Error> {
         let services = self.context.services();
         let agent = self.context.config.agents.get(&self.context.order.agent);
         let launch = Launch {
@@ -324,7 +332,9 @@ impl Sessions<'_> {
             tools: DEVELOPER_TOOLS,
             model: self.contract.model.as_deref(),
             turns_max: agent.map_or(TURNS_MAX_DEFAULT, |agent| agent.max_turns),
-            budget: self.contract.own_budget(amount),
+            budget: Contract::own_budget(amount, self.next),
+            answer_tokens_max: ANSWER_TOKENS_MAX,
+            retries: RETRIES,
         };
         let child = services
             .spawner

@@ -36,7 +36,11 @@ const FILES: [(&str, &str); 3] = [
 
 /// A place for a new sample: in the cache, where it may be deleted at any time.
 pub(super) fn new_place(app: &App) -> Result<PathBuf> {
-    Ok(app.directories.cache.join("demo").join(format!("greetings-{}", random_hex(3)?)))
+    Ok(app
+        .directories
+        .cache
+        .join("demo")
+        .join(format!("greetings-{}", random_hex(3)?)))
 }
 
 /// Whether a sample may be made here: nothing is there yet.
@@ -49,30 +53,57 @@ pub(super) fn may_be_made_in(folder: &Path) -> bool {
 
 /// Makes it: files, and one commit under a name that is plainly ours.
 pub(super) async fn make(app: &App, folder: &Path) -> Result<()> {
-    let failed = |error: &std::io::Error| Error::io(format!("making the sample repository in {}", folder.display()), error);
+    let failed = |error: &std::io::Error| {
+        Error::io(
+            format!("making the sample repository in {}", folder.display()),
+            error,
+        )
+    };
     std::fs::create_dir_all(folder).map_err(|error| failed(&error))?;
     for (name, text) in FILES {
         std::fs::write(folder.join(name), text).map_err(|error| failed(&error))?;
     }
     git(app, folder, &["init", "--quiet", "--initial-branch=main", "."]).await?;
     git(app, folder, &["add", "--all"]).await?;
-    let identity = ["-c", "user.name=clode-ls demo", "-c", "user.email=demo@clode.invalid", "-c", "commit.gpgsign=false"];
-    let commit = ["commit", "--quiet", "--no-verify", "--message", "A project with something left to do"];
+    let identity = [
+        "-c",
+        "user.name=clode-ls demo",
+        "-c",
+        "user.email=demo@clode.invalid",
+        "-c",
+        "commit.gpgsign=false",
+    ];
+    let commit = [
+        "commit",
+        "--quiet",
+        "--no-verify",
+        "--message",
+        "A project with something left to do",
+    ];
     git(app, folder, &[&identity[..], &commit[..]].concat()).await
 }
 
 async fn git(app: &App, folder: &Path, arguments: &[&str]) -> Result<()> {
     let services = app.engine.services();
-    let mut command = Command::new(services.workspaces.git().program(), folder, Confinement::Direct, GIT_LIMITS)
-        .args(["-c", "core.hooksPath=/dev/null"])
-        .args(arguments)
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_CONFIG_GLOBAL", "/dev/null");
+    let mut command = Command::new(
+        services.workspaces.git().program(),
+        folder,
+        Confinement::Direct,
+        GIT_LIMITS,
+    )
+    .args(["-c", "core.hooksPath=/dev/null"])
+    .args(arguments)
+    .env("GIT_CONFIG_NOSYSTEM", "1")
+    .env("GIT_CONFIG_GLOBAL", "/dev/null");
     command.env.extend(app.environment.child_baseline());
     let output = services.spawner.run(command, &CancellationToken::new()).await?;
     if output.end.success() {
         return Ok(());
     }
     let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(Error::new(Kind::Git, "gitFailed", format!("the sample repository cannot be made: git says: {why}")))
+    Err(Error::new(
+        Kind::Git,
+        "gitFailed",
+        format!("the sample repository cannot be made: git says: {why}"),
+    ))
 }

@@ -22,7 +22,10 @@ const VERSION_LIMITS: Limits = Limits::new(Duration::from_secs(10), 4 << 10);
 const VERSION_CHARS_MAX: usize = 60;
 
 pub(super) async fn everywhere(caller: &Caller) -> Vec<Finding> {
-    let mut findings = vec![Finding::ok("clode-ls", format!("version {}", env!("CARGO_PKG_VERSION")))];
+    let mut findings = vec![Finding::ok(
+        "clode-ls",
+        format!("version {}", env!("CARGO_PKG_VERSION")),
+    )];
     let directories = match Directories::named_by(&caller.environment) {
         Ok(directories) => directories,
         Err(error) => {
@@ -31,12 +34,16 @@ pub(super) async fn everywhere(caller: &Caller) -> Vec<Finding> {
         }
     };
     findings.push(Finding::ok("configuration", configuration_file(&directories)));
-    findings.push(git(caller, &directories).await);
     match app::spawner(&directories) {
         Ok(spawner) => {
+            findings.push(git(caller, spawner.clone()).await);
             findings.push(sandbox(&spawner).await);
             for (name, what, hint) in [
-                ("claude", "Claude Code", "it is optional: install it to let it carry out the Developer's work"),
+                (
+                    "claude",
+                    "Claude Code",
+                    "it is optional: install it to let it carry out the Developer's work",
+                ),
                 ("codex", "Codex", "it is optional and not used yet"),
             ] {
                 findings.push(agent(caller, &spawner, name, what, hint).await);
@@ -56,12 +63,26 @@ pub(super) async fn everywhere(caller: &Caller) -> Vec<Finding> {
 
 fn configuration_file(directories: &Directories) -> String {
     let file = directories.user_file();
-    if file.exists() { file.display().to_string() } else { format!("{} (not there; defaults hold)", file.display()) }
+    if file.exists() {
+        file.display().to_string()
+    } else {
+        format!("{} (not there; defaults hold)", file.display())
+    }
 }
 
-async fn git(caller: &Caller, directories: &Directories) -> Finding {
-    let user = UserHome { home: caller.environment.home(), config_home: caller.environment.path("XDG_CONFIG_HOME") };
-    match Git::find(&caller.environment.search_path(), user, directories.state.join("neutral")).await {
+async fn git(caller: &Caller, spawner: Spawner) -> Finding {
+    let user = UserHome {
+        home: caller.environment.home(),
+        config_home: caller.environment.path("XDG_CONFIG_HOME"),
+    };
+    match Git::find(
+        spawner,
+        &caller.environment.search_path(),
+        user,
+        std::env::temp_dir(),
+    )
+    .await
+    {
         Ok(git) => Finding::ok("git", format!("{} at {}", git.version(), git.program().display())),
         Err(error) => Finding::broken("git", &error),
     }
@@ -82,7 +103,13 @@ async fn agent(caller: &Caller, spawner: &Spawner, name: &str, what: &str, hint:
     let Some(program) = find_program(name, &caller.environment.search_path()) else {
         return Finding::ok(name, format!("{what} was not found ({hint})"));
     };
-    let mut command = Command::new(&program, caller.folder.as_path(), Confinement::Supervised, VERSION_LIMITS).arg("--version");
+    let mut command = Command::new(
+        &program,
+        caller.folder.as_path(),
+        Confinement::Supervised,
+        VERSION_LIMITS,
+    )
+    .arg("--version");
     command.env.extend(caller.environment.child_baseline());
     if let Some(home) = caller.environment.path("HOME") {
         command = command.env("HOME", home);
@@ -90,11 +117,25 @@ async fn agent(caller: &Caller, spawner: &Spawner, name: &str, what: &str, hint:
     match spawner.run(command, &CancellationToken::new()).await {
         Ok(output) if output.end.success() => {
             let text = String::from_utf8_lossy(&output.stdout);
-            let version: String = text.lines().next().unwrap_or_default().chars().take(VERSION_CHARS_MAX).collect();
+            let version: String = text
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .chars()
+                .take(VERSION_CHARS_MAX)
+                .collect();
             Finding::ok(name, format!("{} at {}", version.trim(), program.display()))
         }
-        Ok(output) => Finding::warning(name, format!("{} does not say its version ({})", program.display(), output.end), "see whether it starts"),
-        Err(error) => Finding::warning(name, format!("{}: {error}", program.display()), "see whether it starts"),
+        Ok(output) => Finding::warning(
+            name,
+            format!("{} does not say its version ({})", program.display(), output.end),
+            "see whether it starts",
+        ),
+        Err(error) => Finding::warning(
+            name,
+            format!("{}: {error}", program.display()),
+            "see whether it starts",
+        ),
     }
 }
 
@@ -143,11 +184,16 @@ async fn here(caller: &Caller, app: &App) -> clode_core::Result<Option<Arc<Confi
 fn trust(configured: &Configured) -> Finding {
     let count = configured.review.items.len();
     match (configured.trust.is_trusted(), count) {
-        (_, 0) => Finding::ok("trust", "nothing in this repository would run or redirect anything"),
+        (_, 0) => Finding::ok(
+            "trust",
+            "nothing in this repository would run or redirect anything",
+        ),
         (true, _) => Finding::ok("trust", "this repository is trusted as it is now"),
         (false, count) => Finding::warning(
             "trust",
-            format!("this repository would run or redirect {count} things, which is ignored until you trust them"),
+            format!(
+                "this repository would run or redirect {count} things, which is ignored until you trust them"
+            ),
             "clode-ls trust --show",
         ),
     }
@@ -155,14 +201,32 @@ fn trust(configured: &Configured) -> Finding {
 
 fn configuration(loaded: &Loaded, findings: &mut Vec<Finding>) {
     for error in &loaded.errors {
-        let file = error.path.as_deref().map(Path::display).map(|path| path.to_string()).unwrap_or_default();
-        findings.push(Finding::warning("config", error.to_string(), format!("clode-ls config check; {file} does not count until it is right")));
+        let file = error
+            .path
+            .as_deref()
+            .map(Path::display)
+            .map(|path| path.to_string())
+            .unwrap_or_default();
+        findings.push(Finding::warning(
+            "config",
+            error.to_string(),
+            format!("clode-ls config check; {file} does not count until it is right"),
+        ));
     }
-    for (id, provider) in loaded.config.providers.iter().filter(|(id, _)| providers::is_configured(loaded, id)) {
+    for (id, provider) in loaded
+        .config
+        .providers
+        .iter()
+        .filter(|(id, _)| providers::is_configured(loaded, id))
+    {
         let name = format!("provider {id}");
         findings.push(match provider.readiness.problem() {
             None => Finding::ok(&name, "ready (`clode-ls providers check` asks it)"),
-            Some(problem) => Finding::warning(&name, problem, "set it, or take the provider out of the configuration"),
+            Some(problem) => Finding::warning(
+                &name,
+                problem,
+                "set it, or take the provider out of the configuration",
+            ),
         });
     }
     if loaded.config.demo_only {

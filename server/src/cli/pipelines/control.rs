@@ -35,25 +35,39 @@ impl Control<'_> {
             Operation::Retry(retry) => self.retry(&retry).await,
             Operation::Approve(approve) => self.approve(&approve).await,
             Operation::Reject(reject) => self.reject(&reject).await,
-            Operation::Pause(one) => self.signal(&one.pipeline(), Signal::Pause, |status| status != Status::Running).await,
+            Operation::Pause(one) => {
+                self.signal(&one.pipeline(), Signal::Pause, |status| status != Status::Running)
+                    .await
+            }
             Operation::Cancel(one) => {
-                let cancel = Signal::Cancel { by: by_command_line() };
+                let cancel = Signal::Cancel {
+                    by: by_command_line(),
+                };
                 self.signal(&one.pipeline(), cancel, Status::is_ended).await
             }
             Operation::Apply(apply) => self.apply(&apply).await,
             Operation::Delete(one) => self.delete(&one.pipeline()).await,
-            Operation::List(_) | Operation::Show(_) | Operation::Patch(_) => Err(Error::internal("looking is no control")),
+            Operation::List(_) | Operation::Show(_) | Operation::Patch(_) => {
+                Err(Error::internal("looking is no control"))
+            }
         }
     }
 
     async fn retry(&self, retry: &Retry) -> Result<Exit> {
-        let signal = Signal::Retry { from: step(retry.from.as_ref()), pipeline: retry.pipeline.clone() };
+        let signal = Signal::Retry {
+            from: step(retry.from.as_ref()),
+            pipeline: retry.pipeline.clone(),
+        };
         self.drive(&retry.driven, signal).await
     }
 
     async fn approve(&self, approve: &Approve) -> Result<Exit> {
         let run = approve.driven.pipeline();
-        let gate = self.app.engine.open_gate(&run, approval(approve.approval.as_ref()).as_ref(), None).await?;
+        let gate = self
+            .app
+            .engine
+            .open_gate(&run, approval(approve.approval.as_ref()).as_ref(), None)
+            .await?;
         if gate.kind == GateKind::Patch {
             return self.approve_patch(approve, &run, &gate).await;
         }
@@ -69,22 +83,33 @@ impl Control<'_> {
     }
 
     fn plan(&self, file: &Path) -> Result<String> {
-        std::fs::read_to_string(self.caller.folder.join(file))
-            .map_err(|error| Error::usage("invalidParams", format!("--plan {}: cannot be read: {error}", file.display())))
+        std::fs::read_to_string(self.caller.folder.join(file)).map_err(|error| {
+            Error::usage(
+                "invalidParams",
+                format!("--plan {}: cannot be read: {error}", file.display()),
+            )
+        })
     }
 
     /// The person's yes covers the whole patch; it goes to the disk here and now.
     async fn approve_patch(&self, approve: &Approve, run: &PipelineId, gate: &Gate) -> Result<Exit> {
         let engine = &self.app.engine;
-        let orphan = if approve.driven.no_wait { Orphan::Leave } else { Orphan::Adopt };
+        let orphan = if approve.driven.no_wait {
+            Orphan::Leave
+        } else {
+            Orphan::Adopt
+        };
         let was_driven = engine.is_driven(run).await?;
         Disk::take_over(engine);
         let report = apply::accept(engine, run, gate, Consent::Person, orphan).await?;
         self.caller.output.note(&apply::lines(&report));
         if !apply::is_whole(&report) {
-            engine.shutdown().await;
-            return Err(Error::state("patchOpen", format!("not everything could be applied; gate {} stays open", gate.id))
-                .hint(format!("settle the conflicts and approve again, or `clode-ls pipelines reject {run}` for the rest")));
+            self.caller.output.note(&format!(
+                "Not everything could be applied; the gate stays open.\n\
+                 hint: settle the conflicts and approve again, or `clode-ls pipelines reject {run}` for the rest"
+            ));
+            self.tell(run, |_| true).await?;
+            return Ok(Exit::Waiting);
         }
         if was_driven || approve.driven.no_wait {
             return self.tell(run, |_| true).await;
@@ -93,15 +118,36 @@ impl Control<'_> {
     }
 
     async fn reject(&self, reject: &Reject) -> Result<Exit> {
-        let gate = self.app.engine.open_gate(&reject.driven.pipeline(), approval(reject.approval.as_ref()).as_ref(), None).await?;
-        self.answer(&reject.driven, &gate, Answer { comment: reject.comment.clone(), ..Answer::default() }).await
+        let gate = self
+            .app
+            .engine
+            .open_gate(
+                &reject.driven.pipeline(),
+                approval(reject.approval.as_ref()).as_ref(),
+                None,
+            )
+            .await?;
+        self.answer(
+            &reject.driven,
+            &gate,
+            Answer {
+                comment: reject.comment.clone(),
+                ..Answer::default()
+            },
+        )
+        .await
     }
 
     /// Answers a gate; drives the pipeline here if nobody does.
     async fn answer(&self, driven: &Driven, gate: &Gate, answer: Answer) -> Result<Exit> {
         let (engine, run) = (&self.app.engine, driven.pipeline());
         if driven.no_wait && !engine.is_driven(&run).await? {
-            let signal = Signal::Answer { approval: Some(gate.id.clone()), gate: None, answer, by: by_command_line() };
+            let signal = Signal::Answer {
+                approval: Some(gate.id.clone()),
+                gate: None,
+                answer,
+                by: by_command_line(),
+            };
             engine.signal_with(&run, signal, Orphan::Leave).await?;
             return self.tell(&run, |_| true).await;
         }
@@ -133,22 +179,30 @@ impl Control<'_> {
     async fn follow(&self, run: &PipelineId) -> Result<Exit> {
         let engine = &self.app.engine;
         let drive = Drive::new(self.caller, engine, run, Approvals::Leave, Since::Now).await?;
-        let settled = drive.quiet().to_the_end().await?;
+        let settled = drive.quiet().follow_through().await?;
         let machine = engine.row(run).await?.machine()?;
         if self.caller.output.is_json() {
             self.caller.output.document(&engine.summary(run).await?);
         } else {
-            self.caller.output.print(&render::summary(&engine.detail(run).await?, self.caller.output.colour()));
+            self.caller.output.print(&render::summary(
+                &engine.detail(run).await?,
+                self.caller.output.colour(),
+            ));
         }
         if settled != drive::Settled::Ended {
             self.caller.output.note(&drive::how_to_go_on(run, &machine));
         }
-        Ok(if settled == drive::Settled::Interrupted { Exit::Interrupted } else { Exit::of(&machine) })
+        Ok(if settled == drive::Settled::Interrupted {
+            Exit::Interrupted
+        } else {
+            Exit::of(&machine)
+        })
     }
 
     /// Sends a control that starts no work.
     async fn signal(&self, run: &PipelineId, signal: Signal, done: impl Fn(Status) -> bool) -> Result<Exit> {
-        self.app.engine.signal(run, signal).await?;
+        // Where nobody drives it no work is begun just to be ended.
+        self.app.engine.signal_with(run, signal, Orphan::Leave).await?;
         self.tell(run, done).await
     }
 
@@ -174,24 +228,42 @@ impl Control<'_> {
         let (engine, run) = (&self.app.engine, PipelineId::new(wanted.id.as_str()));
         let row = engine.row(&run).await?;
         let machine = row.machine()?;
-        let patch = engine.patch(&machine).await?.ok_or_else(|| Error::state("noPatch", format!("pipeline `{run}` has no patch yet")))?;
+        let patch = engine
+            .patch(&machine)
+            .await?
+            .ok_or_else(|| Error::state("noPatch", format!("pipeline `{run}` has no patch yet")))?;
         if let Some(unknown) = wanted.files.iter().find(|path| patch.file(path).is_none()) {
-            return Err(Error::usage("unknownFile", format!("the patch does not change `{unknown}`")));
+            return Err(Error::usage(
+                "unknownFile",
+                format!("the patch does not change `{unknown}`"),
+            ));
         }
         if let Some(unknown) = hunks(&wanted.hunks).iter().find(|id| patch.hunk(id).is_none()) {
-            return Err(Error::usage("unknownHunk", format!("there is no hunk `{unknown}`")).hint(format!("`clode-ls pipelines show {run} --json` lists them")));
+            return Err(
+                Error::usage("unknownHunk", format!("there is no hunk `{unknown}`"))
+                    .hint(format!("`clode-ls pipelines show {run} --json` lists them")),
+            );
         }
-        let meant = Wanted { files: wanted.files.clone(), hunks: hunks(&wanted.hunks) };
+        let meant = Wanted {
+            files: wanted.files.clone(),
+            hunks: hunks(&wanted.hunks),
+        };
         let report = apply::decide(engine, &run, &meant, Consent::Person, Orphan::Adopt).await?;
         engine.shutdown().await;
         if self.caller.output.is_json() {
-            self.caller.output.document(&apply::json(&report, Path::new(&row.top_level)));
+            self.caller
+                .output
+                .document(&apply::json(&report, Path::new(&row.top_level)));
         } else if report.files.is_empty() {
             self.caller.output.note("Nothing is pending.");
         } else {
             self.caller.output.print(&apply::lines(&report));
         }
-        Ok(if apply::is_whole(&report) { Exit::Done } else { Exit::Failed })
+        Ok(if apply::is_whole(&report) {
+            Exit::Done
+        } else {
+            Exit::Failed
+        })
     }
 
     async fn delete(&self, run: &PipelineId) -> Result<Exit> {

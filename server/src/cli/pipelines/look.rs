@@ -19,14 +19,22 @@ impl List {
     pub(super) async fn run(self, caller: &Caller) -> Result<Exit> {
         let status = self.status.as_deref().map(status).transpose()?;
         let app = caller.open(Providers::Configured).await?;
-        let repository = if self.all { None } else { Some(app.engine.repository(&caller.folder).await?.id.clone()) };
+        let repository = if self.all {
+            None
+        } else {
+            Some(app.engine.repository(&caller.folder).await?.id.clone())
+        };
         let summaries = app.engine.list(repository, status, self.limit).await?;
         if caller.output.is_json() {
             caller.output.document(&summaries);
         } else if summaries.is_empty() {
-            caller.output.note("There is no pipeline here. Begin with `clode-ls run \"what is to be done\"`.");
+            caller
+                .output
+                .note("There is no pipeline here. Begin with `clode-ls run \"what is to be done\"`.");
         } else {
-            caller.output.print(&render::table(&summaries.iter().map(super::row).collect::<Vec<_>>()));
+            caller.output.print(&render::table(
+                &summaries.iter().map(super::row).collect::<Vec<_>>(),
+            ));
         }
         app.engine.shutdown().await;
         Ok(Exit::Done)
@@ -43,10 +51,19 @@ fn status(text: &str) -> Result<Status> {
         Status::Failed,
         Status::Cancelled,
     ];
-    known.into_iter().find(|status| status.as_str() == text).ok_or_else(|| {
-        let names: Vec<&str> = known.iter().map(|status| status.as_str()).collect();
-        Error::usage("invalidParams", format!("--status: there is no status `{text}`; there are: {}", names.join(", ")))
-    })
+    known
+        .into_iter()
+        .find(|status| status.as_str() == text)
+        .ok_or_else(|| {
+            let names: Vec<&str> = known.iter().map(|status| status.as_str()).collect();
+            Error::usage(
+                "invalidParams",
+                format!(
+                    "--status: there is no status `{text}`; there are: {}",
+                    names.join(", ")
+                ),
+            )
+        })
 }
 
 /// One pipeline with everything.
@@ -69,12 +86,20 @@ pub(super) async fn patch(caller: &Caller, run: &PipelineId) -> Result<Exit> {
     let app = caller.open(Providers::Configured).await?;
     let machine = app.engine.row(run).await?.machine()?;
     let patch = app.engine.patch(&machine).await?.ok_or_else(|| {
-        Error::state("noPatch", format!("pipeline `{run}` has no patch yet (it is {})", machine.status().as_str()))
-            .hint(format!("`clode-ls pipelines show {run}` says how it stands"))
+        Error::state(
+            "noPatch",
+            format!(
+                "pipeline `{run}` has no patch yet (it is {})",
+                machine.status().as_str()
+            ),
+        )
+        .hint(format!("`clode-ls pipelines show {run}` says how it stands"))
     })?;
     let text = super::marked(&patch);
     if caller.output.is_json() {
-        caller.output.document(&serde_json::json!({"pipelineId": run, "patch": text}));
+        caller
+            .output
+            .document(&serde_json::json!({"pipelineId": run, "patch": text}));
     } else {
         caller.output.patch(&text);
     }
@@ -91,9 +116,16 @@ fn text(detail: &PipelineDetail, colour: Colour) -> String {
         .steps
         .iter()
         .map(|step| {
-            let status = serde_json::to_value(step.status).ok().and_then(|value| value.as_str().map(str::to_owned));
+            let status = serde_json::to_value(step.status)
+                .ok()
+                .and_then(|value| value.as_str().map(str::to_owned));
             let summary = step.summary.split_whitespace().collect::<Vec<_>>().join(" ");
-            vec![step.id.clone(), status.unwrap_or_default(), format!("${:.4}", step.cost), neutralise(&summary).into_owned()]
+            vec![
+                step.id.clone(),
+                status.unwrap_or_default(),
+                format!("${:.4}", step.cost),
+                neutralise(&summary).into_owned(),
+            ]
         })
         .collect();
     text.push_str(&render::table(&rows));
@@ -101,11 +133,20 @@ fn text(detail: &PipelineDetail, colour: Colour) -> String {
         let _ = write!(text, "\n{}", render::markdown(plan, colour));
     }
     for finding in &detail.findings {
-        let place = finding.path.as_deref().map_or_else(String::new, |path| match finding.line {
-            Some(line) => format!("{path}:{line}: "),
-            None => format!("{path}: "),
-        });
-        let _ = writeln!(text, "{}: {}{}", finding.severity, neutralise(&place), neutralise(&finding.message));
+        let place = finding
+            .path
+            .as_deref()
+            .map_or_else(String::new, |path| match finding.line {
+                Some(line) => format!("{path}:{line}: "),
+                None => format!("{path}: "),
+            });
+        let _ = writeln!(
+            text,
+            "{}: {}{}",
+            finding.severity,
+            neutralise(&place),
+            neutralise(&finding.message)
+        );
     }
     if let Some(patch) = detail.patch.as_deref().filter(|patch| !patch.is_empty()) {
         let _ = write!(text, "\n{}", render::patch(patch, colour));

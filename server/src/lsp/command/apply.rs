@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use super::{Invocation, arguments};
+use super::{Invocation, Subject, arguments};
 use crate::lsp::edit::{self, Selection};
 use crate::lsp::review;
 use crate::lsp::session::Session;
@@ -22,15 +22,31 @@ pub(super) struct Options {
 }
 
 impl Options {
-    pub(super) async fn resolve(self, session: &Session) -> Result<(clode_core::id::PipelineId, Selection)> {
-        let run = review::target(session, self.pipeline_id.as_deref(), |machine| machine.patch.is_some()).await?;
-        Ok((run, Selection { files: self.files, hunks: self.hunks }))
+    pub(super) async fn resolve(
+        self,
+        session: &Session,
+        subject: &Subject,
+    ) -> Result<(clode_core::id::PipelineId, Selection)> {
+        let run = review::target(session, self.pipeline_id.as_deref(), |machine| {
+            machine.patch.is_some()
+        })
+        .await?;
+        subject.is(&run);
+        Ok((
+            run,
+            Selection {
+                files: self.files,
+                hunks: self.hunks,
+            },
+        ))
     }
 }
 
 pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Result<Value>> {
     Box::pin(async move {
-        let (run, selection) = arguments::read::<Options>(invocation.options)?.resolve(session).await?;
+        let (run, selection) = arguments::read::<Options>(invocation.options)?
+            .resolve(session, &invocation.subject)
+            .await?;
         edit::apply(session, &run, &selection).await
     })
 }

@@ -32,25 +32,40 @@ pub(crate) fn options(arguments: Option<&Value>) -> Result<Value> {
 pub(crate) fn read<T: DeserializeOwned>(options: Value) -> Result<T> {
     serde_path_to_error::deserialize(Strict(without_nulls(options))).map_err(|error| {
         let path = Some(error.path().to_string()).filter(|path| path != ".");
-        Error::usage("invalidParams", in_plain_words(path, &error.into_inner().to_string()))
+        Error::usage(
+            "invalidParams",
+            in_plain_words(path, &error.into_inner().to_string()),
+        )
     })
 }
 
 /// `request.objective: missing`, `task: … expected an object`: in the words of the wire, not of our types.
 fn in_plain_words(path: Option<String>, what: &str) -> String {
-    let missing = what.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+    let missing = what
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.strip_suffix('`'));
     if let Some(field) = missing {
-        return path.map_or_else(|| format!("{field}: missing"), |path| format!("{path}.{field}: missing"));
+        return path.map_or_else(
+            || format!("{field}: missing"),
+            |path| format!("{path}.{field}: missing"),
+        );
     }
-    let what = what.split_once("expected struct ").map_or_else(|| what.to_owned(), |(before, _)| format!("{before}expected an object"));
+    let what = what.split_once("expected struct ").map_or_else(
+        || what.to_owned(),
+        |(before, _)| format!("{before}expected an object"),
+    );
     path.map_or_else(|| what.clone(), |path| format!("{path}: {what}"))
 }
 
 fn without_nulls(value: Value) -> Value {
     match value {
-        Value::Object(object) => {
-            Value::Object(object.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key, without_nulls(value))).collect())
-        }
+        Value::Object(object) => Value::Object(
+            object
+                .into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, value)| (key, without_nulls(value)))
+                .collect(),
+        ),
         Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
         other => other,
     }
@@ -78,8 +93,19 @@ mod tests {
 
     #[test]
     fn nothing_in_any_form_means_no_options() {
-        for arguments in [json!(null), json!([]), json!([null]), json!([{}]), json!([[]]), json!({})] {
-            assert_eq!(options(Some(&arguments)).expect("accepted"), json!({}), "{arguments}");
+        for arguments in [
+            json!(null),
+            json!([]),
+            json!([null]),
+            json!([{}]),
+            json!([[]]),
+            json!({}),
+        ] {
+            assert_eq!(
+                options(Some(&arguments)).expect("accepted"),
+                json!({}),
+                "{arguments}"
+            );
         }
         assert_eq!(options(None).expect("accepted"), json!({}));
     }
@@ -88,7 +114,8 @@ mod tests {
     fn an_empty_list_stands_for_an_object_at_every_level_and_null_for_absent() {
         let read: Outer = read(json!({"options": [], "list": [], "unknown": 1})).expect("accepted");
         assert_eq!(read, Outer::default());
-        let nulls: Outer = super::read(json!({"options": {"maxCost": null}, "list": null})).expect("accepted");
+        let nulls: Outer =
+            super::read(json!({"options": {"maxCost": null}, "list": null})).expect("accepted");
         assert_eq!(nulls, Outer::default());
     }
 

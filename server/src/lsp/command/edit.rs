@@ -10,7 +10,9 @@ use crate::lsp::session::Session;
 
 pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Result<Value>> {
     Box::pin(async move {
-        let (run, selection) = arguments::read::<apply::Options>(invocation.options)?.resolve(session).await?;
+        let (run, selection) = arguments::read::<apply::Options>(invocation.options)?
+            .resolve(session, &invocation.subject)
+            .await?;
         edit::workspace_edit(session, &run, &selection).await
     })
 }

@@ -30,25 +30,46 @@ struct Options {
 pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Result<Value>> {
     Box::pin(async move {
         let options: Options = arguments::read(invocation.options)?;
-        let asks = |machine: &clode_core::pipeline::Machine| machine.open_gates().any(|gate| gate.kind == GateKind::Plan);
+        let asks = |machine: &clode_core::pipeline::Machine| {
+            machine.open_gates().any(|gate| gate.kind == GateKind::Plan)
+        };
         let run = review::target(session, options.pipeline_id.as_deref(), asks).await?;
+        invocation.subject.is(&run);
         let app = session.app().await?;
         let machine = app.engine.row(&run).await?.machine()?;
         if !asks(&machine) {
-            return Err(Error::state("noPlanGate", format!("the plan of `{run}` does not wait for an answer")).hint("`clode.pipeline.retry` plans again"));
+            return Err(Error::state(
+                "noPlanGate",
+                format!("the plan of `{run}` does not wait for an answer"),
+            )
+            .hint("`clode.pipeline.retry` plans again"));
         }
         let plan = machine.plan_draft.as_ref().or(machine.plan.as_ref());
         let text = app.engine.text(plan).await?.unwrap_or_default();
         let path = file(app, &run)?;
         preview::write_private(&path, text).await?;
-        let uri = Url::from_file_path(&path).map_err(|()| Error::internal(format!("{} is no absolute path", path.display())))?;
-        session.client().show_document(&uri, ShowDocument { take_focus: true, selection: None }).await;
+        let uri = Url::from_file_path(&path)
+            .map_err(|()| Error::internal(format!("{} is no absolute path", path.display())))?;
+        session
+            .client()
+            .show_document(
+                &uri,
+                ShowDocument {
+                    take_focus: true,
+                    selection: None,
+                },
+            )
+            .await;
         Ok(json!({ "uri": uri }))
     })
 }
 
 fn file(app: &App, run: &PipelineId) -> Result<PathBuf> {
-    if !run.as_str().chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) {
+    if !run
+        .as_str()
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    {
         return Err(Error::internal(format!("`{run}` is no file name")));
     }
     Ok(app.directories.state.join(FOLDER).join(format!("{run}.md")))
@@ -67,13 +88,23 @@ pub(crate) fn saved(session: &Session, uri: &Url) {
             (None, None) => return,
         };
         if let Err(error) = store(&session, &run, text).await {
-            session.client().show_message(MessageType::Warning, &format!("Clode: the plan was not taken over: {error}")).await;
+            session
+                .client()
+                .show_message(
+                    MessageType::Warning,
+                    &format!("Clode: the plan was not taken over: {error}"),
+                )
+                .await;
         }
     });
 }
 
 async fn store(session: &Session, run: &PipelineId, text: String) -> Result<()> {
-    session.engine().await?.signal(run, Signal::Draft { plan: text }).await?;
+    session
+        .engine()
+        .await?
+        .signal(run, Signal::Draft { plan: text })
+        .await?;
     review::run_changed(session, run);
     Ok(())
 }
@@ -82,8 +113,6 @@ async fn store(session: &Session, run: &PipelineId, text: String) -> Result<()> 
 pub(crate) fn plan_of(session: &Session, uri: &Url) -> Option<PipelineId> {
     let plans = session.opened()?.directories.state.join(FOLDER);
     let path = uri.to_file_path().ok()?;
-    let parent = path.parent()?;
-    let is_ours = parent == plans || parent.canonicalize().is_ok_and(|parent| plans.canonicalize().is_ok_and(|plans| plans == parent));
     let name = path.file_name()?.to_str()?.strip_suffix(".md")?;
-    is_ours.then(|| PipelineId::new(name))
+    (path.parent()? == plans).then(|| PipelineId::new(name))
 }

@@ -23,8 +23,8 @@ struct Options {
     agent: String,
     #[serde(default)]
     request: Map<String, Value>,
-    #[serde(default)]
-    options: RunFields,
+    #[serde(default, rename = "options")]
+    how: RunFields,
     #[serde(default)]
     context: ContextFields,
     workspace_folder: Option<String>,
@@ -37,7 +37,10 @@ struct Options {
 #[serde(rename_all = "camelCase")]
 struct Request {
     objective: String,
-    #[expect(dead_code, reason = "read so that a wrong type is refused; the agent reads it again")]
+    #[expect(
+        dead_code,
+        reason = "read so that a wrong type is refused; the agent reads it again"
+    )]
     plan_step_id: Option<String>,
     #[expect(dead_code, reason = "as above")]
     repo_summary: Option<String>,
@@ -57,14 +60,18 @@ pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Re
     let documents = session.documents().snapshot();
     async move {
         let options: Options = arguments::read(invocation.options)?;
-        let run_options: RunOptions = options.options.into_options()?;
+        let run_options: RunOptions = options.how.into_options()?;
         let known = agent::find(&options.agent).ok_or_else(|| unknown_agent(&options.agent))?;
         let request = request(&options.request)?;
         let place = place::read(session, &options.context).await?;
         let folder = session.folder_for(options.workspace_folder.as_deref(), place.uri.as_ref())?;
         session.settled().await;
         let repository = session.repository(&folder).await?;
-        let first_line = request.objective.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let first_line = request
+            .objective
+            .lines()
+            .find(|line| !line.trim().is_empty())
+            .unwrap_or_default();
         let target_files = target_files("request.targetFiles", session, &repository, request.target_files)?;
         let mut body = options.request;
         body.insert("targetFiles".to_owned(), json!(target_files));
@@ -83,7 +90,15 @@ pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Re
         let buffers = session.buffers_of(&documents, &repository);
         let single = Some((AgentId::new(known.id()), Value::Object(body)));
         let engine = session.engine().await?;
-        let started = engine.start(StartRequest { repository, task, options: run_options, buffers, single }).await?;
+        let started = engine
+            .start(StartRequest {
+                repository,
+                task,
+                options: run_options,
+                buffers,
+                single,
+            })
+            .await?;
         let run = started.pipeline;
         invocation.subject.is(&run);
         if let Some(token) = options.event_token {
@@ -96,17 +111,24 @@ pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Re
         }
         let detail = engine.detail(&run).await?;
         let machine = engine.row(&run).await?.machine()?;
-        let document = machine.steps.iter().rev().find_map(|step| step.output.as_ref()?.document.clone());
+        let document = machine
+            .steps
+            .iter()
+            .rev()
+            .find_map(|step| step.output.as_ref()?.document.clone());
         let output = engine.text(document.as_ref()).await?;
         let files = edit::files(session, &run).await?;
-        answer(&detail, output, files)
+        answer(&detail, output, &files)
     }
     .boxed()
 }
 
 fn unknown_agent(id: &str) -> Error {
     let known: Vec<&str> = agent::AGENTS.iter().map(|agent| agent.id()).collect();
-    Error::usage("unknownAgent", format!("agent: there is no agent `{id}`; there are: {}", known.join(", ")))
+    Error::usage(
+        "unknownAgent",
+        format!("agent: there is no agent `{id}`; there are: {}", known.join(", ")),
+    )
 }
 
 fn request(body: &Map<String, Value>) -> Result<Request> {
@@ -116,15 +138,22 @@ fn request(body: &Map<String, Value>) -> Result<Request> {
     }
     let Named { request } = arguments::read(json!({ "request": body }))?;
     if request.objective.trim().is_empty() {
-        return Err(Error::usage("invalidParams", "request.objective: must not be empty"));
+        return Err(Error::usage(
+            "invalidParams",
+            "request.objective: must not be empty",
+        ));
     }
     Ok(request)
 }
 
-fn answer(detail: &PipelineDetail, output: Option<String>, files: Vec<Value>) -> Result<Value> {
+fn answer(detail: &PipelineDetail, output: Option<String>, files: &[Value]) -> Result<Value> {
     let runs = &detail.test_runs;
     let telling: Option<&TestRun> = runs.iter().find(|run| !run.passed).or_else(|| runs.last());
-    let summary = detail.steps.last().map(|step| step.summary.clone()).filter(|text| !text.is_empty());
+    let summary = detail
+        .steps
+        .last()
+        .map(|step| step.summary.clone())
+        .filter(|text| !text.is_empty());
     Ok(json!({
         "pipelineId": detail.summary.pipeline_id,
         "status": detail.summary.status,

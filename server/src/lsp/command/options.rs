@@ -39,7 +39,11 @@ impl RunFields {
     /// The options of the domain. Without `apply`, skipped approvals mean `direct`.
     pub(super) fn into_options(self) -> Result<RunOptions> {
         let default = RunOptions::default();
-        let skipping = if self.skip_approvals { ApplyMode::Direct } else { ApplyMode::Review };
+        let skipping = if self.skip_approvals {
+            ApplyMode::Direct
+        } else {
+            ApplyMode::Review
+        };
         Ok(RunOptions {
             max_cost: amount("options.maxCost", self.max_cost)?,
             skip_approvals: self.skip_approvals,
@@ -53,15 +57,25 @@ impl RunFields {
 
 /// An amount of USD.
 pub(super) fn amount(field: &str, usd: Option<f64>) -> Result<Option<Money>> {
-    let wrong = || Error::usage("invalidParams", format!("{field}: expected an amount of USD from 0 to 1000000"));
+    let wrong = || {
+        Error::usage(
+            "invalidParams",
+            format!("{field}: expected an amount of USD from 0 to 1000000"),
+        )
+    };
     usd.map(|usd| Money::from_usd(usd).ok_or_else(wrong)).transpose()
 }
 
 /// A name that somebody gave; blank counts as none.
 pub(super) fn name(field: &str, text: Option<String>) -> Result<Option<String>> {
-    let Some(text) = text.filter(|text| !text.trim().is_empty()) else { return Ok(None) };
+    let Some(text) = text.filter(|text| !text.trim().is_empty()) else {
+        return Ok(None);
+    };
     if text.len() > NAME_BYTES_MAX || text.chars().any(char::is_control) {
-        return Err(Error::usage("invalidParams", format!("{field}: expected at most {NAME_BYTES_MAX} bytes in one line")));
+        return Err(Error::usage(
+            "invalidParams",
+            format!("{field}: expected at most {NAME_BYTES_MAX} bytes in one line"),
+        ));
     }
     Ok(Some(text))
 }
@@ -101,13 +115,26 @@ impl<'de> Visitor<'de> for TestVisitor {
 
     fn visit_str<E: serde::de::Error>(self, command: &str) -> Result<TestField, E> {
         let command = command.to_owned();
-        Ok(TestField(TestCommand { command, success_regex: None, timeout_ms: None, origin: CommandOrigin::Person }))
+        Ok(TestField(TestCommand {
+            command,
+            success_regex: None,
+            timeout_ms: None,
+            origin: CommandOrigin::Person,
+        }))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<TestField, A::Error> {
-        let TestObject { command, success_regex, timeout_ms } =
-            TestObject::deserialize(MapAccessDeserializer::new(fields))?;
-        Ok(TestField(TestCommand { command, success_regex, timeout_ms, origin: CommandOrigin::Person }))
+        let TestObject {
+            command,
+            success_regex,
+            timeout_ms,
+        } = TestObject::deserialize(MapAccessDeserializer::new(fields))?;
+        Ok(TestField(TestCommand {
+            command,
+            success_regex,
+            timeout_ms,
+            origin: CommandOrigin::Person,
+        }))
     }
 }
 

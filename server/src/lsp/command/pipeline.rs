@@ -18,14 +18,14 @@ use serde_json::Value;
 use crate::lsp::edit;
 use crate::lsp::session::Session;
 
-/// A PipelineDetail with the files as this editor shows them now.
+/// A `PipelineDetail` with the files as this editor shows them now.
 pub(super) async fn detail(session: &Session, run: &PipelineId) -> Result<Value> {
     let mut detail = session.engine().await?.detail(run).await?;
     detail.files = edit::files(session, run).await?;
     json(&detail)
 }
 
-/// A PipelineSummary.
+/// A `PipelineSummary`.
 pub(super) async fn summary(engine: &Engine, run: &PipelineId) -> Result<Value> {
     json(&engine.summary(run).await?)
 }

@@ -27,7 +27,11 @@ pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Re
         let options: Options = arguments::read(invocation.options)?;
         let engine = session.engine().await?;
         let repository = match (&options.workspace_folder, session.folders().as_slice()) {
-            (Some(named), _) => Some(session.repository(&session.folder_for(Some(named), None)?).await?),
+            (Some(named), _) => Some(
+                session
+                    .repository(&session.folder_for(Some(named), None)?)
+                    .await?,
+            ),
             (None, [only, ..]) => session.repository(only).await.ok(),
             (None, []) => None,
         };
@@ -38,7 +42,10 @@ pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Re
         let only = options.provider.as_deref();
         if let Some(unknown) = only.filter(|only| !config.providers.contains_key(*only)) {
             let known: Vec<&str> = config.providers.keys().map(String::as_str).collect();
-            let what = format!("provider: there is no provider `{unknown}`; there are: {}", known.join(", "));
+            let what = format!(
+                "provider: there is no provider `{unknown}`; there are: {}",
+                known.join(", ")
+            );
             return Err(Error::usage("unknownProvider", what));
         }
         let cancel = CancellationToken::new();
@@ -46,8 +53,12 @@ pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Re
         let id = repository.as_ref().map(|repository| &repository.id);
         let check = engine.check_providers(&config, only, id, &cancel);
         let reports = tokio::time::timeout(CHECK_MAX, check).await.map_err(|_| {
-            Error::new(Kind::Provider, "checkTimedOut", format!("the check took longer than {} s", CHECK_MAX.as_secs()))
-                .hint("check the network, or one provider at a time")
+            Error::new(
+                Kind::Provider,
+                "checkTimedOut",
+                format!("the check took longer than {} s", CHECK_MAX.as_secs()),
+            )
+            .hint("check the network, or one provider at a time")
         })?;
         pipeline::json(&reports)
     }

@@ -22,10 +22,17 @@ pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Re
     Box::pin(async move {
         let options: Options = arguments::read(invocation.options)?;
         if options.hunks.is_empty() {
-            return Err(Error::usage("invalidParams", "hunks: name the hunks to reject").hint("`clode.pipeline.get` lists the hunks"));
+            return Err(Error::usage("invalidParams", "hunks: name the hunks to reject")
+                .hint("`clode.pipeline.get` lists the hunks"));
         }
-        let holds = |machine: &clode_core::pipeline::Machine| options.hunks.iter().all(|id| machine.hunks.iter().any(|record| record.id == *id));
+        let holds = |machine: &clode_core::pipeline::Machine| {
+            options
+                .hunks
+                .iter()
+                .all(|id| machine.hunks.iter().any(|record| record.id == *id))
+        };
         let run = review::target(session, options.pipeline_id.as_deref(), holds).await?;
+        invocation.subject.is(&run);
         edit::reject(session, &run, &options.hunks, options.comment).await
     })
 }

@@ -2,7 +2,7 @@
 
 use clode_core::engine::Engine;
 use clode_core::id::{ApprovalId, PipelineId};
-use clode_core::pipeline::Status;
+use clode_core::pipeline::{GateKind, Status};
 use clode_core::store::{RunFilter, RunRow};
 use clode_core::{Error, Result};
 
@@ -29,8 +29,8 @@ pub(crate) enum Fits {
     Ended,
     /// Has ended without completing, or is paused.
     Retriable,
-    /// Has a question open.
-    Asking,
+    /// Has a question open, of this kind if one is named.
+    Asking(Option<GateKind>),
 }
 
 /// What the caller said about the pipeline.
@@ -42,16 +42,29 @@ pub(crate) struct Named {
 
 impl Named {
     pub(crate) fn pipeline(id: Option<String>) -> Self {
-        Self { pipeline: id, approval: None }
+        Self {
+            pipeline: id,
+            approval: None,
+        }
     }
 }
 
 /// The run that is meant; remembered in `subject` for refusals.
-pub(crate) async fn resolve(session: &Session, subject: &Subject, named: Named, fits: Fits) -> Result<PipelineId> {
+pub(crate) async fn resolve(
+    session: &Session,
+    subject: &Subject,
+    named: Named,
+    fits: Fits,
+) -> Result<PipelineId> {
     let engine = session.engine().await?;
     let run = match named {
-        Named { pipeline: Some(id), .. } => engine.row(&PipelineId::new(id)).await?.id,
-        Named { approval: Some(approval), .. } => with_approval(session, engine, &approval).await?,
+        Named {
+            pipeline: Some(id), ..
+        } => engine.row(&PipelineId::new(id)).await?.id,
+        Named {
+            approval: Some(approval),
+            ..
+        } => with_approval(session, engine, &approval).await?,
         Named { .. } => only_fitting(session, engine, fits).await?,
     };
     subject.is(&run);
@@ -66,7 +79,11 @@ async fn rows(session: &Session, engine: &Engine) -> Result<Vec<RunRow>> {
             continue;
         }
         seen.push(repository.id.clone());
-        let filter = RunFilter { repository: Some(repository.id.clone()), limit: LOOKED_AT_MAX, ..RunFilter::default() };
+        let filter = RunFilter {
+            repository: Some(repository.id.clone()),
+            limit: LOOKED_AT_MAX,
+            ..RunFilter::default()
+        };
         rows.extend(engine.services().store.runs(filter).await?);
     }
     Ok(rows)
@@ -75,21 +92,28 @@ async fn rows(session: &Session, engine: &Engine) -> Result<Vec<RunRow>> {
 /// The run that has (or had) this question.
 async fn with_approval(session: &Session, engine: &Engine, approval: &ApprovalId) -> Result<PipelineId> {
     for row in rows(session, engine).await? {
-        if row.machine().is_ok_and(|machine| machine.gates.iter().any(|gate| gate.id == *approval)) {
+        if row
+            .machine()
+            .is_ok_and(|machine| machine.gates.iter().any(|gate| gate.id == *approval))
+        {
             return Ok(row.id);
         }
     }
-    Err(Error::state("approvalClosed", format!("approval `{approval}` is not open"))
-        .hint("`clode.pipeline.get` shows what is open now"))
+    Err(
+        Error::state("approvalClosed", format!("approval `{approval}` is not open"))
+            .hint("`clode.pipeline.get` shows what is open now"),
+    )
 }
 
+/// The only one that fits; one that has ended is meant only where no other fits.
 async fn only_fitting(session: &Session, engine: &Engine, fits: Fits) -> Result<PipelineId> {
     let all = rows(session, engine).await?;
     let fitting: Vec<&RunRow> = all.iter().filter(|row| does_fit(row, fits)).collect();
-    let unfinished: Vec<&RunRow> = all.iter().filter(|row| !row.finished).collect();
-    match (fitting.as_slice(), fits, unfinished.as_slice()) {
-        ([only], _, _) | (_, Fits::Any, [only]) => Ok(only.id.clone()),
-        (several, _, _) => Err(which(several)),
+    let (unfinished, ended): (Vec<&RunRow>, Vec<&RunRow>) =
+        fitting.into_iter().partition(|row| !row.finished);
+    match (unfinished.as_slice(), ended.as_slice()) {
+        ([only], _) | ([], [only]) => Ok(only.id.clone()),
+        ([], several) | (several, _) => Err(which(several)),
     }
 }
 
@@ -102,14 +126,29 @@ fn does_fit(row: &RunRow, fits: Fits) -> bool {
         Fits::Paused => is(Status::Paused),
         Fits::Ended => row.finished,
         Fits::Retriable => is(Status::Failed) || is(Status::Cancelled) || is(Status::Paused),
-        Fits::Asking => row.machine().is_ok_and(|machine| machine.open_gates().next().is_some()),
+        Fits::Asking(kind) => row.machine().is_ok_and(|machine| {
+            machine
+                .open_gates()
+                .any(|gate| kind.is_none_or(|kind| kind == gate.kind))
+        }),
     }
 }
 
 fn which(fitting: &[&RunRow]) -> Error {
     if fitting.is_empty() {
-        return Error::usage("invalidParams", "pipelineId: no pipeline fits").hint("`clode.pipeline.list` lists all");
+        return Error::usage("invalidParams", "pipelineId: no pipeline fits")
+            .hint("`clode.pipeline.list` lists all");
     }
-    let listed: Vec<String> = fitting.iter().take(LISTED_MAX).map(|row| format!("{} ({})", row.id, row.status)).collect();
-    Error::usage("invalidParams", format!("pipelineId: name the pipeline that is meant; fitting are: {}", listed.join(", ")))
+    let listed: Vec<String> = fitting
+        .iter()
+        .take(LISTED_MAX)
+        .map(|row| format!("{} ({})", row.id, row.status))
+        .collect();
+    Error::usage(
+        "invalidParams",
+        format!(
+            "pipelineId: name the pipeline that is meant; fitting are: {}",
+            listed.join(", ")
+        ),
+    )
 }

@@ -37,11 +37,17 @@ pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Re
         match (options.action, options.hash) {
             (Action::Show, _) => {}
             (Action::Grant, None) => {
-                return Err(Error::usage("invalidParams", "hash: missing; grant needs the hash that was shown"));
+                return Err(Error::usage(
+                    "invalidParams",
+                    "hash: missing; grant needs the hash that was shown",
+                ));
             }
             (Action::Grant, Some(shown)) if shown != before.review.hash => {
-                return Err(Error::state("trustChanged", "what this workspace would run is not what was shown")
-                    .hint("look at it again with action `show`, then grant the new hash"));
+                return Err(Error::state(
+                    "trustChanged",
+                    "what this workspace would run is not what was shown",
+                )
+                .hint("look at it again with action `show`, then grant the new hash"));
             }
             (Action::Grant, Some(shown)) => configurations.set_trust(&repository.id, Some(shown)).await?,
             (Action::Revoke, _) => configurations.set_trust(&repository.id, None).await?,

@@ -8,11 +8,11 @@ use clode_core::workspace::{Applied, Change, FileOutcome, HunkKind};
 use clode_core::{Error, Result};
 use tokio::time::Instant;
 
+use super::build;
 use super::land::Landed;
 use super::operation::{finished, roll_back};
 use super::result::FileResult;
 use super::select::Work;
-use super::build;
 use crate::lsp::review::{RunReview, open_document};
 use crate::lsp::session::Session;
 use crate::review::observe::{self, Expect};
@@ -21,30 +21,49 @@ use crate::review::observe::{self, Expect};
 const WRITE_LIMIT_MS: u64 = 10_000;
 
 /// Writes one file. Its text hunks, if it has any, are in the editor already.
-pub(crate) async fn carry_out(session: &Session, engine: &Engine, review: &RunReview, landed: Landed, deadline: Instant) -> Vec<FileResult> {
+pub(crate) async fn carry_out(
+    session: &Session,
+    engine: &Engine,
+    review: &RunReview,
+    landed: Landed,
+    deadline: Instant,
+) -> Vec<FileResult> {
     let is_modified_text = landed.work.file.change == Change::Modified && build::is_text(&landed.work.file);
     let Landed { work, text } = landed;
     let mut results = Vec::new();
     let work = if is_modified_text {
         if let Some(part) = work.part(|hunk| hunk.kind != HunkKind::Mode) {
-            results.push(finished(&Landed { work: part, text: text.clone() }));
+            results.push(finished(&Landed {
+                work: part,
+                text: text.clone(),
+            }));
         }
-        let Some(mode) = work.part(|hunk| hunk.kind == HunkKind::Mode) else { return results };
+        let Some(mode) = work.part(|hunk| hunk.kind == HunkKind::Mode) else {
+            return results;
+        };
         mode
     } else {
         work
     };
     if !is_modified_text && let Some(path) = unsaved(session, review, &work) {
-        let refused = work.result("failed").code("unsavedText").because(format!("{path} is open with text that is not saved")).hint("save it, then apply again");
+        let refused = work
+            .result("failed")
+            .code("unsavedText")
+            .because(format!("{path} is open with text that is not saved"))
+            .hint("save it, then apply again");
         results.push(roll_back(session, review, &work, text, refused, deadline).await);
         return results;
     }
     let limit = Duration::from_millis(WRITE_LIMIT_MS);
     let written = tokio::time::timeout(limit, write(engine, review, &work)).await;
-    let written = written.unwrap_or_else(|_| Err(Error::state("diskTimedOut", "the disk did not answer in time")));
+    let written =
+        written.unwrap_or_else(|_| Err(Error::state("diskTimedOut", "the disk did not answer in time")));
     results.push(match written {
         Ok(outcome) => of_outcome(&work, outcome),
-        Err(error) => work.result("failed").code(error.code.to_string()).because(error.message),
+        Err(error) => work
+            .result("failed")
+            .code(error.code.to_string())
+            .because(error.message),
     });
     results
 }
@@ -52,7 +71,11 @@ pub(crate) async fn carry_out(session: &Session, engine: &Engine, review: &RunRe
 async fn write(engine: &Engine, review: &RunReview, work: &Work) -> Result<FileOutcome> {
     let repository = engine.repository(&review.folder).await?;
     let decided = build::undecided(review, work);
-    engine.services().workspaces.apply_to_disk(&repository, &work.file, &decided, &work.wanted).await
+    engine
+        .services()
+        .workspaces
+        .apply_to_disk(&repository, &work.file, &decided, &work.wanted)
+        .await
 }
 
 fn of_outcome(work: &Work, outcome: FileOutcome) -> FileResult {

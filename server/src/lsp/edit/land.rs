@@ -39,7 +39,12 @@ pub(crate) struct Landed {
 }
 
 /// Brings the texts in. Answers what goes on to operations, and what is finished.
-pub(crate) async fn texts(session: &Session, review: &RunReview, works: Vec<Work>, deadline: Instant) -> (Vec<Landed>, Vec<FileResult>) {
+pub(crate) async fn texts(
+    session: &Session,
+    review: &RunReview,
+    works: Vec<Work>,
+    deadline: Instant,
+) -> (Vec<Landed>, Vec<FileResult>) {
     let (mut landed, mut done) = (Vec::new(), Vec::new());
     let mut open: Vec<Work> = Vec::new();
     for work in works {
@@ -56,20 +61,44 @@ pub(crate) async fn texts(session: &Session, review: &RunReview, works: Vec<Work
             match build::text_change(session, review, &work) {
                 Ok(Some(change)) => sent.push((work, change)),
                 Ok(None) => landed.push(Landed { work, text: None }),
-                Err(conflict) => done.push(conflict),
+                Err(conflict) => done.push(*conflict),
             }
         }
         if sent.is_empty() {
             break;
         }
         let changes: Vec<TextChange> = sent.iter().map(|(_, change)| change.clone()).collect();
+        session
+            .reviews()
+            .watch(changes.iter().filter_map(|change| session.document(&change.uri)));
         let outcome = send(session, review, &changes, deadline).await;
         let verdicts = watch(session, review, &sent, &outcome, deadline).await;
         for ((work, change), verdict) in sent.into_iter().zip(verdicts) {
             match verdict {
-                Verdict::Landed => landed.push(Landed { work, text: Some(change) }),
-                Verdict::Unseen => done.push(work.result("unconfirmed").because("the editor has not shown the file since").in_a_buffer()),
-                Verdict::Missing if attempt < TRIES && may_try_again(session, review, &work, &change, &outcome) => open.push(work),
+                Verdict::Landed => landed.push(Landed {
+                    work,
+                    text: Some(change),
+                }),
+                Verdict::Unseen => done.push(
+                    work.result("unconfirmed")
+                        .because("the editor has not shown the file since")
+                        .in_a_buffer(),
+                ),
+                Verdict::Missing if !take_back_misplaced(session, review, &change, deadline).await => {
+                    let message = "the editor applied the edit to another text than it was made for, and it could not be taken back";
+                    done.push(
+                        work.result("failed")
+                            .code("misplaced")
+                            .because(message)
+                            .hint("undo the last change in this file")
+                            .in_a_buffer(),
+                    );
+                }
+                Verdict::Missing
+                    if attempt < TRIES && may_try_again(session, review, &work, &change, &outcome) =>
+                {
+                    open.push(work);
+                }
                 Verdict::Missing => done.extend(missing(session, review, &work, &outcome)),
             }
         }
@@ -79,7 +108,12 @@ pub(crate) async fn texts(session: &Session, review: &RunReview, works: Vec<Work
 
 /// Whether any of it goes through the editor's text. A move that we make ourselves takes its text along.
 pub(crate) fn has_text(session: &Session, review: &RunReview, work: &Work) -> bool {
-    let by_editor = || matches!(operation::of(review, work, &session.capabilities().edit), Way::Editor(_));
+    let by_editor = || {
+        matches!(
+            operation::of(review, work, session.capabilities().edit),
+            Way::Editor(_)
+        )
+    };
     let is_of_text = |kind| match kind {
         HunkKind::Text | HunkKind::Create => true,
         HunkKind::Rename => by_editor(),
@@ -95,7 +129,8 @@ async fn ask_for(session: &Session, review: &RunReview, works: &[Work]) {
     }
     let is_closed = |work: &&Work| {
         let path = work.file.old_path.as_deref().unwrap_or(&work.file.path);
-        work.file.change != Change::Added && open_document(session, &review.top_level, &review.root, path).is_none()
+        work.file.change != Change::Added
+            && open_document(session, &review.top_level, &review.root, path).is_none()
     };
     let closed: Vec<&Work> = works.iter().filter(is_closed).take(OPENED_MAX).collect();
     if closed.is_empty() {
@@ -104,27 +139,47 @@ async fn ask_for(session: &Session, review: &RunReview, works: &[Work]) {
     let deadline = Instant::now() + Duration::from_millis(OPEN_LIMIT_MS);
     let asked = closed.iter().filter_map(|work| {
         let uri = review.uri(work.file.old_path.as_deref().unwrap_or(&work.file.path))?;
-        Some(async move { session.client().show_document(&uri, ShowDocument::default()).await })
+        Some(async move {
+            session
+                .client()
+                .show_document(&uri, ShowDocument::default())
+                .await
+        })
     });
     let answers = tokio::time::timeout_at(deadline, futures::future::join_all(asked)).await;
     if answers.is_ok_and(|answers| answers.iter().all(|answer| *answer != Outcome::Yes)) {
         return;
     }
-    while Instant::now() < deadline && closed.iter().any(|work| is_closed(work)) {
-        session.reviews().changed_within(Duration::from_millis(POLL_MS)).await;
+    while Instant::now() < deadline && closed.iter().any(&is_closed) {
+        session
+            .reviews()
+            .changed_within(Duration::from_millis(POLL_MS))
+            .await;
     }
 }
 
 /// Sends one edit; the answer is worth little.
-pub(crate) async fn send(session: &Session, review: &RunReview, changes: &[TextChange], deadline: Instant) -> Outcome {
-    let edit = build::workspace_edit(&session.capabilities().edit, changes, &[]);
+pub(crate) async fn send(
+    session: &Session,
+    review: &RunReview,
+    changes: &[TextChange],
+    deadline: Instant,
+) -> Outcome {
+    let edit = build::workspace_edit(session.capabilities().edit, changes, &[]);
     send_edit(session, review, &edit, deadline).await
 }
 
-pub(crate) async fn send_edit(session: &Session, review: &RunReview, edit: &serde_json::Value, deadline: Instant) -> Outcome {
+pub(crate) async fn send_edit(
+    session: &Session,
+    review: &RunReview,
+    edit: &serde_json::Value,
+    deadline: Instant,
+) -> Outcome {
     let limit = deadline.min(Instant::now() + Duration::from_millis(SEND_LIMIT_MS));
     let label = format!("Clode: {}", review.title);
-    tokio::time::timeout_at(limit, session.client().apply_edit(&label, edit)).await.unwrap_or(Outcome::Unanswered)
+    tokio::time::timeout_at(limit, session.client().apply_edit(&label, edit))
+        .await
+        .unwrap_or(Outcome::Unanswered)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +191,13 @@ enum Verdict {
 }
 
 /// Looks at each file until its text is there or the time is over.
-async fn watch(session: &Session, review: &RunReview, sent: &[(Work, TextChange)], outcome: &Outcome, deadline: Instant) -> Vec<Verdict> {
+async fn watch(
+    session: &Session,
+    review: &RunReview,
+    sent: &[(Work, TextChange)],
+    outcome: &Outcome,
+    deadline: Instant,
+) -> Vec<Verdict> {
     let refused = matches!(outcome, Outcome::No { .. });
     // a refusal is looked at once, after a moment for changes that are under way
     let patience = |change: &TextChange| match (refused, change.version) {
@@ -154,7 +215,8 @@ async fn watch(session: &Session, review: &RunReview, sent: &[(Work, TextChange)
             if is_in(session, review, work) {
                 *verdict = Some(Verdict::Landed);
             } else if Instant::now() >= (begin + patience(change)).min(deadline) {
-                let is_open = build::text_now(session, review, &work.file).is_some_and(|now| now.document.is_some());
+                let is_open =
+                    build::text_now(session, review, &work.file).is_some_and(|now| now.document.is_some());
                 let unseen = change.version.is_none() && !is_open && *outcome == Outcome::Yes;
                 *verdict = Some(if unseen { Verdict::Unseen } else { Verdict::Missing });
             }
@@ -162,24 +224,88 @@ async fn watch(session: &Session, review: &RunReview, sent: &[(Work, TextChange)
         if verdicts.iter().all(Option::is_some) {
             return verdicts.into_iter().flatten().collect();
         }
-        session.reviews().changed_within(Duration::from_millis(POLL_MS)).await;
+        session
+            .reviews()
+            .changed_within(Duration::from_millis(POLL_MS))
+            .await;
     }
 }
 
 /// Whether nothing is left to bring in.
 pub(crate) fn is_in(session: &Session, review: &RunReview, work: &Work) -> bool {
-    let Some(now) = build::text_now(session, review, &work.file) else { return false };
-    let wanted = work.part(|hunk| hunk.kind != HunkKind::Mode).map(|part| part.wanted).unwrap_or_default();
-    replacements(&work.file, &build::undecided(review, work), &now.text, &wanted).is_ok_and(|left| left.is_empty())
+    let Some(now) = build::text_now(session, review, &work.file) else {
+        return false;
+    };
+    let wanted = work
+        .part(|hunk| hunk.kind != HunkKind::Mode)
+        .map(|part| part.wanted)
+        .unwrap_or_default();
+    replacements(&work.file, &build::undecided(review, work), &now.text, &wanted)
+        .is_ok_and(|left| left.is_empty())
 }
 
 /// An edit for a version that is not the newest any more is built anew; so is one that was refused without a reason.
-fn may_try_again(session: &Session, review: &RunReview, work: &Work, change: &TextChange, outcome: &Outcome) -> bool {
+fn may_try_again(
+    session: &Session,
+    review: &RunReview,
+    work: &Work,
+    change: &TextChange,
+    outcome: &Outcome,
+) -> bool {
     let now = build::text_now(session, review, &work.file);
     let moved = now.as_ref().is_some_and(|now| now.text != change.before);
     let opened = change.version.is_none() && now.is_some_and(|now| now.document.is_some());
     let bare = matches!(outcome, Outcome::No { reason } if reason == "the editor gives no reason");
     moved || opened || bare
+}
+
+/// Some editors apply an edit to whatever text they have by then. What landed in the wrong place so is taken back;
+/// answers whether the text is free of it.
+async fn take_back_misplaced(
+    session: &Session,
+    review: &RunReview,
+    change: &TextChange,
+    deadline: Instant,
+) -> bool {
+    let versions = session.reviews().versions(&change.uri);
+    let mut steps = versions.iter().zip(versions.iter().skip(1));
+    let misplaced = steps.find(|(before, after)| {
+        let text = before.text();
+        text != change.before && change.carried_out_on(before) == after.text()
+    });
+    let Some((before, after)) = misplaced else {
+        return true;
+    };
+    let wanted = before.text();
+    let Some(document) = session
+        .document(&change.uri)
+        .filter(|document| document.text() == after.text())
+    else {
+        return false;
+    };
+    send(
+        session,
+        review,
+        &[build::difference(&document, &wanted)],
+        deadline,
+    )
+    .await;
+    let until = deadline.min(Instant::now() + Duration::from_millis(SHOW_LIMIT_MS));
+    loop {
+        if session
+            .document(&change.uri)
+            .is_some_and(|document| document.text() == wanted)
+        {
+            return true;
+        }
+        if Instant::now() >= until {
+            return false;
+        }
+        session
+            .reviews()
+            .changed_within(Duration::from_millis(POLL_MS))
+            .await;
+    }
 }
 
 /// What did not arrive, and what of it did after all.
@@ -193,16 +319,31 @@ fn missing(session: &Session, review: &RunReview, work: &Work, outcome: &Outcome
         .collect();
     let is_there = |id: &HunkId| there.iter().any(|part| part.wanted.contains(id));
     if let Some(in_text) = work.part(|hunk| is_there(&hunk.id)) {
-        results.push(in_text.result("applied").because("only a part of the edit arrived").in_a_buffer());
+        results.push(
+            in_text
+                .result("applied")
+                .because("only a part of the edit arrived")
+                .in_a_buffer(),
+        );
     }
-    let Some(left) = work.part(|hunk| !is_there(&hunk.id)) else { return results };
+    let Some(left) = work.part(|hunk| !is_there(&hunk.id)) else {
+        return results;
+    };
     let left = left.result("failed");
     results.push(match outcome {
-        Outcome::Yes if there.is_empty() => left.code("notApplied").because("the editor says that it applied the edit, but its text does not show it"),
-        Outcome::Yes => left.code("partlyApplied").because("only a part of the edit arrived"),
-        Outcome::No { reason } => left.code("editRefused").because(format!("the editor did not apply it: {reason}")),
+        Outcome::Yes if there.is_empty() => left
+            .code("notApplied")
+            .because("the editor says that it applied the edit, but its text does not show it"),
+        Outcome::Yes => left
+            .code("partlyApplied")
+            .because("only a part of the edit arrived"),
+        Outcome::No { reason } => left
+            .code("editRefused")
+            .because(format!("the editor did not apply it: {reason}")),
         Outcome::Unanswered => left.code("noAnswer").because("the editor did not answer in time"),
-        Outcome::Unsupported => left.code("applyUnsupported").because("this editor cannot apply edits of a server"),
+        Outcome::Unsupported => left
+            .code("applyUnsupported")
+            .because("this editor cannot apply edits of a server"),
     });
     results
 }

@@ -35,7 +35,16 @@ impl FileResult {
             "rejected" => HunkState::Rejected,
             _ => HunkState::Failed,
         };
-        Self { uri, result, code: None, message: None, hint: None, hunks, state: Some(state), unsaved: false }
+        Self {
+            uri,
+            result,
+            code: None,
+            message: None,
+            hint: None,
+            hunks,
+            state: Some(state),
+            unsaved: false,
+        }
     }
 
     pub(crate) fn code(mut self, code: impl Into<String>) -> Self {
@@ -54,7 +63,7 @@ impl FileResult {
     }
 
     /// It was only looked at: nothing is to be recorded.
-    pub(crate) fn as_before(mut self) -> Self {
+    pub(crate) fn unrecorded(mut self) -> Self {
         self.state = None;
         self
     }

@@ -10,19 +10,31 @@ pub(super) fn opened(params: &Value) -> Vec<Url> {
     if !folders.is_empty() || params.get("workspaceFolders").is_some_and(Value::is_array) {
         return folders;
     }
-    let text = |field: &str| params.get(field).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let root = text("rootUri").and_then(parse).or_else(|| Url::from_file_path(text("rootPath")?).ok());
+    let text = |field: &str| {
+        params
+            .get(field)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+    };
+    let root = text("rootUri")
+        .and_then(parse)
+        .or_else(|| Url::from_file_path(text("rootPath")?).ok());
     root.into_iter().collect()
 }
 
 /// The addresses in a list of folders; what is none is passed over.
 pub(super) fn uris(list: Option<&Value>) -> Vec<Url> {
     let folders = list.and_then(Value::as_array).into_iter().flatten();
-    folders.filter_map(|folder| parse(folder.get("uri")?.as_str()?)).collect()
+    folders
+        .filter_map(|folder| parse(folder.get("uri")?.as_str()?))
+        .collect()
 }
 
 /// An address without the slash that some editors put at its end.
 fn parse(text: &str) -> Option<Url> {
-    let trimmed = text.strip_suffix('/').filter(|rest| !rest.ends_with('/')).unwrap_or(text);
+    let trimmed = text
+        .strip_suffix('/')
+        .filter(|rest| !rest.ends_with('/'))
+        .unwrap_or(text);
     Url::parse(trimmed).ok()
 }

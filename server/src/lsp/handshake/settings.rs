@@ -7,7 +7,9 @@ use crate::lsp::session::Session;
 
 /// Splits `initializationOptions` into settings and what is said about trust.
 pub(super) fn opening(options: Option<&Value>) -> (Option<Value>, Option<Value>) {
-    let Some(Value::Object(options)) = options else { return (None, None) };
+    let Some(Value::Object(options)) = options else {
+        return (None, None);
+    };
     let mut settings = options.clone();
     let trusted = settings.remove("trusted").filter(|trusted| !trusted.is_null());
     ((!settings.is_empty()).then_some(Value::Object(settings)), trusted)
@@ -36,7 +38,9 @@ fn laid_over(below: &Value, above: &Value, under: Under) -> Value {
             let mut merged: Map<String, Value> = below.clone();
             for (key, value) in above {
                 let under = if key == "limits" { Under::Limits } else { under };
-                let value = below.get(key).map_or_else(|| value.clone(), |below| laid_over(below, value, under));
+                let value = below
+                    .get(key)
+                    .map_or_else(|| value.clone(), |below| laid_over(below, value, under));
                 merged.insert(key.clone(), value);
             }
             Value::Object(merged)
@@ -45,7 +49,10 @@ fn laid_over(below: &Value, above: &Value, under: Under) -> Value {
         (Value::Object(_), Value::Array(items)) if items.is_empty() => below.clone(),
         (_, Value::Null) => below.clone(),
         (Value::Number(one), Value::Number(other)) if under == Under::Limits => {
-            let smaller = one.as_f64().zip(other.as_f64()).is_some_and(|(one, other)| one <= other);
+            let smaller = one
+                .as_f64()
+                .zip(other.as_f64())
+                .is_some_and(|(one, other)| one <= other);
             if smaller { below.clone() } else { above.clone() }
         }
         _ => above.clone(),
@@ -59,5 +66,6 @@ pub(super) async fn take_over(session: &Session, pushed: Option<Value>) {
     } else {
         pushed
     };
-    session.set_section(section.filter(|section| section.as_object().is_some_and(|fields| !fields.is_empty())));
+    session
+        .set_section(section.filter(|section| section.as_object().is_some_and(|fields| !fields.is_empty())));
 }

@@ -38,7 +38,10 @@ pub(super) async fn run(session: &Session) {
 
 async fn say_why(session: &Session, error: &Error) {
     tracing::error!(%error, code = %error.code, "the state cannot be opened");
-    let hint = error.first_hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    let hint = error
+        .first_hint()
+        .map(|hint| format!(" ({hint})"))
+        .unwrap_or_default();
     let message = format!("Clode cannot work: {}{hint}", error.message);
     session.client().show_message(MessageType::Error, &message).await;
 }
@@ -47,9 +50,13 @@ async fn say_why(session: &Session, error: &Error) {
 async fn register(session: &Session) {
     let client = session.client();
     let settings = json!({ "section": super::SECTION });
-    client.register_capability("clode-settings", "workspace/didChangeConfiguration", &settings).await;
+    client
+        .register_capability("clode-settings", "workspace/didChangeConfiguration", &settings)
+        .await;
     let files = json!({ "watchers": [{ "globPattern": "**/*" }] });
-    client.register_capability("clode-files", "workspace/didChangeWatchedFiles", &files).await;
+    client
+        .register_capability("clode-files", "workspace/didChangeWatchedFiles", &files)
+        .await;
 }
 
 /// Finds out in advance what a status would have to wait for.
@@ -62,7 +69,9 @@ fn warm_up(session: &Session, engine: &Engine) {
 
 /// Looks at the folders that are open now: their configuration, and their runs.
 pub(super) async fn folders_changed(session: &Session) {
-    let Ok(engine) = session.engine().await else { return };
+    let Ok(engine) = session.engine().await else {
+        return;
+    };
     let repositories = session.find_repositories().await;
     sync::check_configuration(session).await;
     for repository in repositories {
@@ -78,9 +87,13 @@ async fn take_up(session: &Session, engine: &Engine, repository: &Arc<Repository
         Ok(_) => return,
         Err(error) => return tracing::warn!(%error, "runs that nobody drives cannot be listed"),
     };
-    let resume = engine.configuration(repository).await.map(|configured| configured.loaded.config.resume);
-    let (waiting, working): (Vec<RunRow>, Vec<RunRow>) =
-        orphans.into_iter().partition(|row| row.status == "awaitingApproval");
+    let resume = engine
+        .configuration(repository)
+        .await
+        .map(|configured| configured.loaded.config.resume);
+    let (waiting, working): (Vec<RunRow>, Vec<RunRow>) = orphans
+        .into_iter()
+        .partition(|row| row.status == "awaitingApproval");
     // A run that waits for a person costs nothing: whoever opens its workspace first shows its question.
     adopt(engine, &waiting).await;
     if !waiting.is_empty() {
@@ -101,7 +114,11 @@ async fn take_up(session: &Session, engine: &Engine, repository: &Arc<Repository
         let question = format!("Clode: interrupted: {}. Go on?", names(&working));
         let answers = ["Later", "Go on"];
         let client = session.client();
-        if client.show_message_request(MessageType::Info, &question, &answers, session.stop()).await == Some(1) {
+        if client
+            .show_message_request(MessageType::Info, &question, &answers, session.stop())
+            .await
+            == Some(1)
+        {
             adopt(&engine, &working).await;
         }
     });
@@ -116,7 +133,11 @@ async fn adopt(engine: &Engine, rows: &[RunRow]) {
 }
 
 fn names(rows: &[RunRow]) -> String {
-    let mut names: Vec<String> = rows.iter().take(NAMED_MAX).map(|row| format!("“{}”", row.title)).collect();
+    let mut names: Vec<String> = rows
+        .iter()
+        .take(NAMED_MAX)
+        .map(|row| format!("“{}”", row.title))
+        .collect();
     if rows.len() > NAMED_MAX {
         names.push(format!("{} more", rows.len() - NAMED_MAX));
     }

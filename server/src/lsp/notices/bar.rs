@@ -32,7 +32,12 @@ impl Bar {
     /// A progress that shows nothing yet.
     pub(super) fn start(client: &Client, run: &PipelineId, title: &str) -> Self {
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
-        let task = Task { client: client.clone(), run: run.clone(), title: format!("Clode: {title}"), epoch: 0 };
+        let task = Task {
+            client: client.clone(),
+            run: run.clone(),
+            title: format!("Clode: {title}"),
+            epoch: 0,
+        };
         tokio::spawn(task.run(inbox));
         Self { orders, last: None }
     }
@@ -80,7 +85,9 @@ struct Task {
 impl Task {
     async fn run(mut self, mut inbox: mpsc::Receiver<Order>) {
         let mut progress = self.progress();
-        let mut shown = Shown::Idle { message: String::new() };
+        let mut shown = Shown::Idle {
+            message: String::new(),
+        };
         let mut given: Option<Value> = None;
         while let Some(order) = inbox.recv().await {
             match order {
@@ -112,7 +119,11 @@ impl Task {
 
     fn progress(&mut self) -> WorkDone {
         self.epoch += 1;
-        WorkDone::new(self.client.clone(), format!("{}/{}", self.run, self.epoch), &self.title)
+        WorkDone::new(
+            self.client.clone(),
+            format!("{}/{}", self.run, self.epoch),
+            &self.title,
+        )
     }
 }
 

@@ -20,11 +20,24 @@ const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) enum Order {
     /// Send the events of a run, those after this number at once.
-    Subscribe { run: PipelineId, token: Value, after: u64, done: oneshot::Sender<()> },
+    Subscribe {
+        run: PipelineId,
+        token: Value,
+        after: u64,
+        done: oneshot::Sender<()>,
+    },
     /// Show the progress of a run under the token of a request.
-    Under { run: PipelineId, token: Value, done: oneshot::Sender<()> },
+    Under {
+        run: PipelineId,
+        token: Value,
+        done: oneshot::Sender<()>,
+    },
     /// A request is about to be answered: send what there is, take its token away.
-    Settle { run: PipelineId, token: Option<Value>, done: oneshot::Sender<()> },
+    Settle {
+        run: PipelineId,
+        token: Option<Value>,
+        done: oneshot::Sender<()>,
+    },
     /// Take a fresh look at everything.
     LookAgain,
 }
@@ -60,13 +73,24 @@ impl Desk {
     /// they come.
     pub(crate) async fn subscribe(&self, run: &PipelineId, token: Value, after: u64) {
         let run = run.clone();
-        self.order(|done| Order::Subscribe { run, token, after, done }).await;
+        self.order(|done| Order::Subscribe {
+            run,
+            token,
+            after,
+            done,
+        })
+        .await;
     }
 
     /// Shows the progress of a run under the token of a request, if it brought one. To be ended before the
     /// answer; dropped (the request was cancelled), it ends by itself.
     pub(crate) async fn under(&self, run: &PipelineId, token: Option<Value>) -> Under<'_> {
-        let under = Under { desk: self, run: run.clone(), token: token.clone(), is_ended: false };
+        let under = Under {
+            desk: self,
+            run: run.clone(),
+            token: token.clone(),
+            is_ended: false,
+        };
         if let Some(token) = token {
             locked(&self.given).insert(token.to_string(), run.clone());
             let run = run.clone();
@@ -85,7 +109,10 @@ impl Desk {
         if let Some(run) = locked(&self.given).get(&token.to_string()) {
             return Some(run.clone());
         }
-        token.as_str()?.split_once('/').map(|(run, _)| PipelineId::new(run))
+        token
+            .as_str()?
+            .split_once('/')
+            .map(|(run, _)| PipelineId::new(run))
     }
 
     pub(super) fn alerts(&self) -> MutexGuard<'_, Alerts> {
@@ -141,7 +168,11 @@ impl Drop for Under<'_> {
         }
         self.forget();
         let (done, _) = oneshot::channel();
-        let order = Order::Settle { run: self.run.clone(), token: self.token.take(), done };
+        let order = Order::Settle {
+            run: self.run.clone(),
+            token: self.token.take(),
+            done,
+        };
         if self.desk.orders.try_send(order).is_err() {
             tracing::warn!(run = %self.run, "a progress outlives its request");
         }

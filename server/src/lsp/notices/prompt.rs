@@ -16,7 +16,13 @@ use crate::lsp::session::Session;
 const LATER: &str = "Later";
 
 /// Asks until it is answered, put off, or closed elsewhere.
-pub(super) async fn ask(session: Session, engine: Engine, run: PipelineId, gate: Gate, closed: CancellationToken) {
+pub(super) async fn ask(
+    session: Session,
+    engine: Engine,
+    run: PipelineId,
+    gate: Gate,
+    closed: CancellationToken,
+) {
     let answer = match gate.kind {
         GateKind::Question if session.capabilities().clode.is_some_and(|clode| clode.input) => {
             typed(&session, &gate, &closed).await
@@ -25,43 +31,81 @@ pub(super) async fn ask(session: Session, engine: Engine, run: PipelineId, gate:
     };
     let Some(answer) = answer else { return };
     if let Err(error) = command::give_answer(&session, &engine, &run, &gate, answer).await {
-        let hint = error.first_hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        let hint = error
+            .first_hint()
+            .map(|hint| format!(" ({hint})"))
+            .unwrap_or_default();
         let message = format!("Clode: {}{hint}", error.message);
-        session.client().show_message(MessageType::Warning, &message).await;
+        session
+            .client()
+            .show_message(MessageType::Warning, &message)
+            .await;
     }
 }
 
 async fn chosen(session: &Session, gate: &Gate, closed: &CancellationToken) -> Option<Answer> {
     let choices = choices(gate);
-    let titles: Vec<&str> = std::iter::once(LATER).chain(choices.iter().map(|(title, _)| title.as_str())).collect();
-    let summary = if gate.summary.is_empty() { String::new() } else { format!("\n{}", gate.summary) };
+    let titles: Vec<&str> = std::iter::once(LATER)
+        .chain(choices.iter().map(|(title, _)| title.as_str()))
+        .collect();
+    let summary = if gate.summary.is_empty() {
+        String::new()
+    } else {
+        format!("\n{}", gate.summary)
+    };
     let text = format!("Clode: {}{summary}", gate.title);
-    let picked = session.client().show_message_request(MessageType::Info, &text, &titles, closed).await?;
-    choices.into_iter().nth(picked.checked_sub(1)?).map(|(_, answer)| answer)
+    let picked = session
+        .client()
+        .show_message_request(MessageType::Info, &text, &titles, closed)
+        .await?;
+    choices
+        .into_iter()
+        .nth(picked.checked_sub(1)?)
+        .map(|(_, answer)| answer)
 }
 
 async fn typed(session: &Session, gate: &Gate, closed: &CancellationToken) -> Option<Answer> {
     let params = json!({ "title": gate.summary, "multiline": true });
-    let answer = session.client().custom_request("clode/input", &params, Patience::Until(closed)).await.ok()?;
+    let answer = session
+        .client()
+        .custom_request("clode/input", &params, Patience::Until(closed))
+        .await
+        .ok()?;
     let text = answer.get("value").and_then(Value::as_str)?.trim();
-    (!text.is_empty()).then(|| Answer { approved: true, comment: Some(text.to_owned()), ..Answer::default() })
+    (!text.is_empty()).then(|| Answer {
+        approved: true,
+        comment: Some(text.to_owned()),
+        ..Answer::default()
+    })
 }
 
 /// What may be chosen besides "Later", with what it means.
 fn choices(gate: &Gate) -> Vec<(String, Answer)> {
-    let yes = || Answer { approved: true, ..Answer::default() };
-    let with = |choice: &str| Answer { choice: Some(choice.to_owned()), ..yes() };
+    let yes = || Answer {
+        approved: true,
+        ..Answer::default()
+    };
+    let with = |choice: &str| Answer {
+        choice: Some(choice.to_owned()),
+        ..yes()
+    };
     let list: Vec<(&str, Answer)> = match gate.kind {
         GateKind::Plan => vec![("Reject", Answer::default()), ("Approve", yes())],
         GateKind::Patch => vec![("Reject all", Answer::default()), ("Apply all", yes())],
         GateKind::Budget => vec![("Stop here", Answer::default()), ("Go on today", with("today"))],
         GateKind::Permission => {
-            vec![("Deny", Answer::default()), ("Allow once", with("once")), ("Allow for this task", with("task"))]
+            vec![
+                ("Deny", Answer::default()),
+                ("Allow once", with("once")),
+                ("Allow for this task", with("task")),
+            ]
         }
         GateKind::Question => vec![("Let the agent decide", Answer::default())],
         GateKind::Knowledge => vec![("Discard", Answer::default()), ("Keep all", yes())],
     };
-    list.into_iter().map(|(title, answer)| (title.to_owned(), answer)).collect()
+    list.into_iter()
+        .map(|(title, answer)| (title.to_owned(), answer))
+        .collect()
 }
 
 #[cfg(test)]

@@ -2,22 +2,18 @@
 
 use std::time::Duration;
 
-use clode_core::Result;
 use clode_core::engine::Engine;
 use clode_core::workspace::SlotUsage;
+use clode_core::{Error, Result};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::alerts::Alert;
 use crate::lsp::session::{Folder, Session};
 
 /// How long a measure of the working directories is good enough.
 const USAGE_AGE_MAX: Duration = Duration::from_secs(10);
 /// How long a status waits for the first measure.
 const USAGE_WAIT_MAX: Duration = Duration::from_millis(250);
-/// How long a status waits until it is known whether the sandbox holds.
-const PROBE_WAIT_MAX: Duration = Duration::from_secs(3);
-
 /// What the working directories take, as measured last.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
@@ -29,92 +25,61 @@ pub(super) struct Usage {
 pub(crate) async fn status_of(session: &Session, folder: Option<&Folder>) -> Result<Value> {
     let engine = session.engine().await?;
     let folders = folder.map_or_else(|| session.folders(), |only| vec![only.clone()]);
-    let mut workspaces = Vec::new();
-    let mut repositories = Vec::new();
+    let (mut repositories, mut others) = (Vec::new(), Vec::new());
     for folder in &folders {
-        let found = session.repository(folder).await;
-        let mut entry = json!({ "uri": folder.uri, "repository": null, "trusted": false, "error": null });
-        match found {
-            Ok(repository) => {
-                let configured = engine.configuration(&repository).await?;
-                entry = json!({
-                    "uri": folder.uri,
-                    "repository": clode_core::engine::file_uri(&repository.top_level),
-                    "trusted": configured.trust.is_trusted(),
-                    "demo": configured.loaded.config.demo_only,
-                    "error": null,
-                });
-                repositories.push((repository, configured));
-            }
-            Err(error) => {
-                if let Some(entry) = entry.as_object_mut() {
-                    entry.insert("error".to_owned(), json!({"code": error.code, "message": error.message, "hint": error.first_hint()}));
-                }
-            }
-        }
-        workspaces.push(entry);
-    }
-    let config = match repositories.first() {
-        Some((_, configured)) => configured.loaded.config.clone(),
-        None => engine.services().configurations.global()?.config,
-    };
-    let mut pipelines = Vec::new();
-    let mut seen = Vec::new();
-    for (repository, _) in &repositories {
-        if seen.contains(&repository.id) {
-            continue;
-        }
-        seen.push(repository.id.clone());
-        for row in engine.unfinished(Some(repository.id.clone())).await? {
-            pipelines.push(engine.summary_of(&row).await?);
+        match session.repository(folder).await {
+            Ok(repository) => repositories.push(repository),
+            Err(error) => others.push(json!({
+                "uri": folder.uri, "repository": null, "trusted": false, "demo": false,
+                "error": { "code": error.code, "message": error.message, "hint": error.first_hint() },
+            })),
         }
     }
-    let budget = engine.budget(&config, seen.first()).await?;
-    let sandbox = tokio::time::timeout(PROBE_WAIT_MAX, engine.services().spawner.probe()).await;
-    let sandbox = sandbox.map_or_else(|_| "none: not known yet".to_owned(), |tier| tier.to_string());
-    let mut alerts = session.desk().alerts().all();
-    alerts.extend(standing_alerts(&config, repositories.iter().map(|(_, configured)| configured.loaded.errors.len()).sum()));
-    Ok(json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "sandbox": sandbox,
-        "workspaces": workspaces,
-        "pipelines": pipelines,
-        "budget": budget,
-        "providers": engine.providers(&config),
-        "worktrees": usage(session, engine).await,
-        "alerts": alerts,
-    }))
+    let status = crate::status::of(engine, &repositories, usage(session, engine).await).await?;
+    let mut status = serde_json::to_value(status)
+        .map_err(|error| Error::internal(format!("a status cannot be written: {error}")))?;
+    let mut alerts: Vec<Value> = session
+        .desk()
+        .alerts()
+        .all()
+        .iter()
+        .filter_map(|alert| serde_json::to_value(alert).ok())
+        .collect();
+    alerts.extend(demo_alert(&status));
+    for (part, more) in [("workspaces", others), ("alerts", alerts)] {
+        if let Some(list) = status.get_mut(part).and_then(Value::as_array_mut) {
+            list.extend(more);
+        }
+    }
+    Ok(status)
 }
 
-/// What is so as long as nobody changes it.
-fn standing_alerts(config: &clode_core::config::Config, errors: usize) -> Vec<Alert> {
-    let alert = |code: &str, message: String, severity| Alert {
-        code: code.to_owned(),
-        message,
-        severity,
-        pipeline_id: None,
-        at: None,
-    };
-    let mut alerts = Vec::new();
-    if config.demo_only {
-        let message = "No provider is set up: the built-in demo stands in. Set ANTHROPIC_API_KEY or OPENAI_API_KEY, or install `claude`.";
-        alerts.push(alert("demoProvider", message.to_owned(), "info"));
-    }
-    if errors > 0 {
-        let message = format!("The configuration has {errors} error(s); the last good one is in force.");
-        alerts.push(alert("configInvalid", message, "warning"));
-    }
-    alerts
+/// Says plainly that no model is at work.
+fn demo_alert(status: &Value) -> Option<Value> {
+    let workspaces = status.get("workspaces").and_then(Value::as_array)?;
+    let is_demo = workspaces
+        .iter()
+        .any(|workspace| workspace.get("demo") == Some(&Value::Bool(true)));
+    is_demo.then(|| {
+        json!({
+            "code": "demoProvider", "severity": "info",
+            "message": "No provider is set up: the built-in demo stands in, which is no model.",
+            "hint": "set ANTHROPIC_API_KEY or OPENAI_API_KEY, or install `claude`",
+        })
+    })
 }
 
 /// The last measure; a new one is taken beside when it is old.
 async fn usage(session: &Session, engine: &Engine) -> SlotUsage {
     let (last, begin) = {
         let mut usage = session.desk().usage();
-        let is_fresh = usage.last.as_ref().is_some_and(|(at, _)| at.elapsed() < USAGE_AGE_MAX);
+        let is_fresh = usage
+            .last
+            .as_ref()
+            .is_some_and(|(at, _)| at.elapsed() < USAGE_AGE_MAX);
         let begin = !is_fresh && !usage.is_measuring;
         usage.is_measuring |= begin;
-        (usage.last.as_ref().map(|(_, last)| last.clone()), begin)
+        (usage.last.as_ref().map(|(_, last)| *last), begin)
     };
     if begin {
         let (session, engine) = (session.clone(), engine.clone());
@@ -124,12 +89,12 @@ async fn usage(session: &Session, engine: &Engine) -> SlotUsage {
             usage.is_measuring = false;
             match measured {
                 Ok(measured) => {
-                    usage.last = Some((Instant::now(), measured.clone()));
+                    usage.last = Some((Instant::now(), measured));
                     measured
                 }
                 Err(error) => {
                     tracing::debug!(%error, "the working directories cannot be measured");
-                    usage.last.as_ref().map(|(_, last)| last.clone()).unwrap_or_default()
+                    usage.last.as_ref().map(|(_, last)| *last).unwrap_or_default()
                 }
             }
         });

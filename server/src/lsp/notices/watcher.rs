@@ -111,7 +111,12 @@ impl Watcher {
     async fn order(&mut self, order: Order) {
         match order {
             Order::LookAgain => self.look_again().await,
-            Order::Subscribe { run, token, after, done } => {
+            Order::Subscribe {
+                run,
+                token,
+                after,
+                done,
+            } => {
                 let watched = self.runs.entry(run.clone()).or_default();
                 watched.subscriptions.retain(|known| known.token != token);
                 if watched.subscriptions.len() >= SUBSCRIPTIONS_MAX {
@@ -123,10 +128,15 @@ impl Watcher {
             }
             Order::Under { run, token, done } => {
                 self.look_at_run(&run).await;
-                let Ok(row) = self.engine.row(&run).await else { return };
+                let Ok(row) = self.engine.row(&run).await else {
+                    return;
+                };
                 let client = self.session.client();
                 let watched = self.runs.entry(run.clone()).or_default();
-                watched.bar.get_or_insert_with(|| Bar::start(client, &run, &row.title)).under(token, done);
+                watched
+                    .bar
+                    .get_or_insert_with(|| Bar::start(client, &run, &row.title))
+                    .under(token, done);
             }
             Order::Settle { run, token, done } => {
                 self.changed.remove(&run);
@@ -166,13 +176,21 @@ impl Watcher {
     }
 
     async fn alert(&mut self, run: &PipelineId, code: String, message: String) {
-        let Ok(row) = self.engine.row(run).await else { return };
+        let Ok(row) = self.engine.row(run).await else {
+            return;
+        };
         if !self.session.has_repository(&row.repository) {
             return;
         }
         let at = Some(self.engine.services().clock.now().rfc3339());
         let message = format!("{}: {message}", row.title);
-        let alert = Alert { code, message, severity: "warning", pipeline_id: Some(run.clone()), at };
+        let alert = Alert {
+            code,
+            message,
+            severity: "warning",
+            pipeline_id: Some(run.clone()),
+            at,
+        };
         self.session.client().custom_notify("clode/alert", &alert).await;
         self.session.desk().alerts().add(alert);
     }
@@ -222,10 +240,18 @@ impl Watcher {
 
     /// Sends the events that each subscriber has not got yet.
     async fn send_events(&mut self, run: &PipelineId) {
-        let Some(watched) = self.runs.get_mut(run) else { return };
+        let Some(watched) = self.runs.get_mut(run) else {
+            return;
+        };
         for subscription in &mut watched.subscriptions {
             loop {
-                let events = match self.engine.services().store.events(run, subscription.sent, ROWS_MAX).await {
+                let events = match self
+                    .engine
+                    .services()
+                    .store
+                    .events(run, subscription.sent, ROWS_MAX)
+                    .await
+                {
                     Ok(events) if !events.is_empty() => events,
                     Ok(_) => break,
                     Err(error) => {
@@ -248,8 +274,12 @@ impl Watcher {
         if self.session.capabilities().clode.is_none() {
             return;
         }
-        let Ok(summary) = self.engine.summary_of(row).await else { return };
-        let Ok(summary) = serde_json::to_value(&summary) else { return };
+        let Ok(summary) = self.engine.summary_of(row).await else {
+            return;
+        };
+        let Ok(summary) = serde_json::to_value(&summary) else {
+            return;
+        };
         let mut timeless = summary.clone();
         if let Some(metrics) = timeless.get_mut("metrics").and_then(Value::as_object_mut) {
             metrics.remove("durationMs");
@@ -257,21 +287,39 @@ impl Watcher {
         let watched = self.runs.entry(row.id.clone()).or_default();
         if watched.told.as_ref() != Some(&timeless) {
             watched.told = Some(timeless);
-            self.session.client().custom_notify("clode/didChangePipeline", &summary).await;
+            self.session
+                .client()
+                .custom_notify("clode/didChangePipeline", &summary)
+                .await;
         }
     }
 
     async fn show(&mut self, row: &RunRow, machine: &Machine) {
         let watched = self.runs.entry(row.id.clone()).or_default();
         let activity = self.engine.activity(&row.id);
-        let totals = self.engine.services().store.ledger().run_totals(&row.id).await.unwrap_or_default();
+        let totals = self
+            .engine
+            .services()
+            .store
+            .ledger()
+            .run_totals(&row.id)
+            .await
+            .unwrap_or_default();
         let model = activity.and_then(|activity| activity.model);
         let mut shown = words::shown(machine, model.as_deref(), totals.cost);
-        let is_driven = row.owner.as_ref().is_some_and(|owner| self.engine.services().store.is_alive(owner));
+        let is_driven = row
+            .owner
+            .as_ref()
+            .is_some_and(|owner| self.engine.services().store.is_alive(owner));
         if !is_driven && matches!(shown, Shown::Working { .. }) {
-            shown = Shown::Idle { message: "Interrupted".to_owned() };
+            shown = Shown::Idle {
+                message: "Interrupted".to_owned(),
+            };
         }
-        if watched.bar.is_none() && matches!(shown, Shown::Working { .. }) && self.session.capabilities().work_done_progress {
+        if watched.bar.is_none()
+            && matches!(shown, Shown::Working { .. })
+            && self.session.capabilities().work_done_progress
+        {
             watched.bar = Some(Bar::start(self.session.client(), &row.id, &row.title));
         }
         if let Some(bar) = &mut watched.bar {
@@ -290,7 +338,8 @@ impl Watcher {
             is_open
         });
         let capabilities = self.session.capabilities();
-        let can_ask = capabilities.show_message_request || capabilities.clode.is_some_and(|clode| clode.input);
+        let can_ask =
+            capabilities.show_message_request || capabilities.clode.is_some_and(|clode| clode.input);
         if !can_ask || !self.engine.drives(&row.id) || !self.wants_prompts(row).await {
             return;
         }
@@ -301,14 +350,25 @@ impl Watcher {
             }
             let closed = self.session.stop().child_token();
             watched.prompts.insert(gate.id.clone(), closed.clone());
-            tokio::spawn(prompt::ask(self.session.clone(), self.engine.clone(), row.id.clone(), gate.clone(), closed));
+            tokio::spawn(prompt::ask(
+                self.session.clone(),
+                self.engine.clone(),
+                row.id.clone(),
+                gate.clone(),
+                closed,
+            ));
         }
     }
 
     async fn wants_prompts(&self, row: &RunRow) -> bool {
         let repositories = self.session.repositories();
-        let Some(repository) = repositories.iter().find(|found| found.id == row.repository) else { return false };
-        self.engine.configuration(repository).await.is_ok_and(|configured| configured.loaded.config.ui.prompts)
+        let Some(repository) = repositories.iter().find(|found| found.id == row.repository) else {
+            return false;
+        };
+        self.engine
+            .configuration(repository)
+            .await
+            .is_ok_and(|configured| configured.loaded.config.ui.prompts)
     }
 
     /// Keeps nothing of a run that has ended and that nobody listens to.
@@ -326,7 +386,9 @@ impl Watcher {
 
     fn status_soon(&mut self) {
         if self.status_at.is_none() && self.session.capabilities().clode.is_some() {
-            let next = self.status_sent.map_or_else(Instant::now, |sent| sent + STATUS_INTERVAL);
+            let next = self
+                .status_sent
+                .map_or_else(Instant::now, |sent| sent + STATUS_INTERVAL);
             self.status_at = Some(next.max(Instant::now()));
         }
     }
@@ -335,7 +397,10 @@ impl Watcher {
         self.status_at = None;
         self.status_sent = Some(Instant::now());
         match status_of(&self.session, None).await {
-            Ok(status) => self.session.client().custom_notify("clode/didChangeStatus", &status).await,
+            Ok(status) => {
+                let client = self.session.client();
+                client.custom_notify("clode/didChangeStatus", &status).await;
+            }
             Err(error) => tracing::debug!(%error, "no status to tell"),
         }
     }

@@ -17,18 +17,28 @@ pub(super) enum Shown {
 pub(super) fn shown(machine: &Machine, model: Option<&str>, cost: Money) -> Shown {
     let status = machine.status();
     if status == Status::Running {
-        return Shown::Working { message: working(machine, model, cost), percentage: u32::from(machine.progress()) };
+        return Shown::Working {
+            message: working(machine, model, cost),
+            percentage: u32::from(machine.progress()),
+        };
     }
     let message = match status {
         Status::AwaitingApproval => {
             let gate = machine.open_gates().find(|gate| gate.kind.holds_the_run());
-            format!("Waiting: {}", gate.map_or("for a person", |gate| waits_for(gate.kind)))
+            format!(
+                "Waiting: {}",
+                gate.map_or("for a person", |gate| waits_for(gate.kind))
+            )
         }
         Status::Paused => "Paused".to_owned(),
         Status::Completed => format!("Completed · {cost}"),
         Status::Cancelled => "Cancelled".to_owned(),
         Status::Failed => {
-            let why = machine.error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();
+            let why = machine
+                .error
+                .as_ref()
+                .map(|error| format!(": {}", error.message))
+                .unwrap_or_default();
             format!("Failed{why}")
         }
         Status::Queued | Status::Running => "Queued".to_owned(),
@@ -52,15 +62,23 @@ pub(super) const fn waits_for(gate: GateKind) -> &'static str {
 fn working(machine: &Machine, model: Option<&str>, cost: Money) -> String {
     let mut parts = Vec::new();
     if let Some(step) = machine.current_step() {
-        let title = agent::find(step.spec.agent.as_str()).map_or(step.spec.agent.as_str(), |agent| agent.title());
+        let title =
+            agent::find(step.spec.agent.as_str()).map_or(step.spec.agent.as_str(), |agent| agent.title());
         parts.push(title.to_owned());
         parts.extend(model.map(str::to_owned));
-        let position = machine.steps.iter().position(|other| other.spec.id == step.spec.id).unwrap_or_default();
+        let position = machine
+            .steps
+            .iter()
+            .position(|other| other.spec.id == step.spec.id)
+            .unwrap_or_default();
         parts.push(format!("step {}/{}", position + 1, machine.steps.len()));
     } else {
         parts.push("Finishing".to_owned());
     }
-    let of = machine.limit().map(|limit| format!(" of {}", whole_cents(limit))).unwrap_or_default();
+    let of = machine
+        .limit()
+        .map(|limit| format!(" of {}", whole_cents(limit)))
+        .unwrap_or_default();
     parts.push(format!("{cost}{of}"));
     parts.join(" · ")
 }
@@ -68,7 +86,9 @@ fn working(machine: &Machine, model: Option<&str>, cost: Money) -> String {
 /// A limit as people write it: `$5.00`.
 fn whole_cents(amount: Money) -> String {
     let four_digits = amount.to_string();
-    four_digits.strip_suffix("00").map_or_else(|| four_digits.clone(), str::to_owned)
+    four_digits
+        .strip_suffix("00")
+        .map_or_else(|| four_digits.clone(), str::to_owned)
 }
 
 #[cfg(test)]

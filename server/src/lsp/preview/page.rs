@@ -10,7 +10,9 @@ use clode_core::store::StepTotals;
 pub(super) fn costs(machine: &Machine, steps: &[StepTotals]) -> String {
     let mut text = format!("# Cost: {}\n\n", machine.spec.shown_title());
     let total: Money = steps.iter().map(|step| step.totals.cost).sum();
-    let limit = machine.limit().map_or_else(|| "no limit".to_owned(), |limit| format!("limit {limit}"));
+    let limit = machine
+        .limit()
+        .map_or_else(|| "no limit".to_owned(), |limit| format!("limit {limit}"));
     let _ = writeln!(text, "Total {total} ({limit}).\n");
     text.push_str("| step | agent | provider | model | calls | input | output | cache read | cache write | cost | unconfirmed |\n");
     text.push_str("| --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
@@ -19,8 +21,17 @@ pub(super) fn costs(machine: &Machine, steps: &[StepTotals]) -> String {
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
-            step.step, step.agent, step.provider, step.model, totals.calls, usage.input_tokens, usage.output_tokens,
-            usage.cache_read_tokens, usage.cache_write_tokens, totals.cost, totals.unconfirmed
+            step.step,
+            step.agent,
+            step.provider,
+            step.model,
+            totals.calls,
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cache_read_tokens,
+            usage.cache_write_tokens,
+            totals.cost,
+            totals.unconfirmed
         );
     }
     if steps.is_empty() {
@@ -40,7 +51,10 @@ pub(super) fn step(step: &StepRecord, document: Option<&str>) -> String {
         StepStatus::Cancelled => "cancelled",
         StepStatus::Skipped => "left out",
     };
-    let mut text = format!("# {} ({})\n\nStatus: {status}. Attempts: {}.\n", step.spec.id, step.spec.agent, step.attempts);
+    let mut text = format!(
+        "# {} ({})\n\nStatus: {status}. Attempts: {}.\n",
+        step.spec.id, step.spec.agent, step.attempts
+    );
     if let Some(error) = &step.error {
         let _ = writeln!(text, "\n**{}**", error.message);
         for hint in &error.hints {
@@ -59,7 +73,10 @@ pub(super) fn step(step: &StepRecord, document: Option<&str>) -> String {
         }
         for finding in &output.findings {
             let place = finding.path.as_deref().map_or_else(String::new, |path| {
-                format!("{path}{}: ", finding.line.map_or_else(String::new, |line| format!(":{line}")))
+                format!(
+                    "{path}{}: ",
+                    finding.line.map_or_else(String::new, |line| format!(":{line}"))
+                )
             });
             let _ = writeln!(text, "* {place}{} ({})", finding.message, finding.severity);
         }

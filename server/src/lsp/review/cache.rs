@@ -70,7 +70,14 @@ impl RunReview {
 
     async fn load_at(session: &Session, engine: &Engine, row: &RunRow, root: PathBuf) -> Result<Self> {
         let machine = row.machine()?;
-        let patch = engine.patch(&machine).await?.map(Arc::new);
+        let known = session
+            .reviews()
+            .run(&row.id)
+            .filter(|known| known.machine.patch == machine.patch);
+        let patch = match known.and_then(|known| known.patch.clone()) {
+            Some(patch) => Some(patch),
+            None => engine.patch(&machine).await?.map(Arc::new),
+        };
         let costs = engine.services().store.ledger().step_totals(&row.id).await?;
         let mut review = Self {
             id: row.id.clone(),
@@ -96,15 +103,25 @@ impl RunReview {
         };
         let concerned = |file: &FileChange| {
             only.is_none_or(|paths| {
-                let touches = |path: &str| paths.contains(&self.root.join(path)) || paths.contains(&self.top_level.join(path));
+                let touches = |path: &str| {
+                    paths.contains(&self.root.join(path)) || paths.contains(&self.top_level.join(path))
+                };
                 touches(&file.path) || file.old_path.as_deref().is_some_and(touches)
             })
         };
         let mut files = Vec::with_capacity(patch.files.len());
-        let wanted: Vec<FileChange> = patch.files.iter().filter(|file| concerned(file)).cloned().collect();
+        let wanted: Vec<FileChange> = patch
+            .files
+            .iter()
+            .filter(|file| concerned(file))
+            .cloned()
+            .collect();
         let mut found = look_at(session, &self.top_level, &self.root, wanted).await;
         for (number, file) in patch.files.iter().enumerate() {
-            let fresh = found.remove(&file.path).and_then(|now| self.file_review(number, file, now)).map(Arc::new);
+            let fresh = found
+                .remove(&file.path)
+                .and_then(|now| self.file_review(number, file, now))
+                .map(Arc::new);
             files.extend(fresh.or_else(|| self.files.iter().find(|known| known.number == number).cloned()));
         }
         self.files = files;
@@ -112,35 +129,60 @@ impl RunReview {
 
     fn file_review(&self, number: usize, file: &FileChange, now: FileNow) -> Option<FileReview> {
         let hunks = hunks_now(file, &self.machine, &now);
-        let at_old = file.change == Change::Renamed && now.at_old.as_ref().is_some_and(|old| !old.is_absent());
+        let at_old =
+            file.change == Change::Renamed && now.at_old.as_ref().is_some_and(|old| !old.is_absent());
         let (path, known) = match &file.old_path {
             Some(old) if at_old => (old, &now.old_uri),
             _ => (&file.path, &now.uri),
         };
         let path = self.root.join(path);
-        let uri = known.as_deref().and_then(|uri| Url::parse(uri).ok()).or_else(|| address::file(&path))?;
-        Some(FileReview { number, path, uri, rope: now.text_rope(file), now, hunks })
+        let uri = known
+            .as_deref()
+            .and_then(|uri| Url::parse(uri).ok())
+            .or_else(|| address::file(&path))?;
+        Some(FileReview {
+            number,
+            path,
+            uri,
+            rope: now.text_rope(file),
+            now,
+            hunks,
+        })
     }
 
     /// What is changed in this document, with hunks in exactly this text. No I/O.
     pub(crate) fn in_document(&self, uri: &Url, document: Option<&Document>) -> Vec<Arc<FileReview>> {
         let path = uri.to_file_path().ok();
-        let is_here = |file: &&Arc<FileReview>| file.uri == *uri || path.as_ref().is_some_and(|path| file.path == *path);
-        self.files.iter().filter(is_here).map(|file| self.brought_up(file, document)).collect()
+        let is_here = |file: &&Arc<FileReview>| {
+            file.uri == *uri || path.as_ref().is_some_and(|path| file.path == *path)
+        };
+        self.files
+            .iter()
+            .filter(is_here)
+            .map(|file| self.brought_up(file, document))
+            .collect()
     }
 
     fn brought_up(&self, file: &Arc<FileReview>, document: Option<&Document>) -> Arc<FileReview> {
-        let (Some(document), Some(change)) = (document, self.change(file)) else { return Arc::clone(file) };
+        let (Some(document), Some(change)) = (document, self.change(file)) else {
+            return Arc::clone(file);
+        };
         if file.now.shown(change).version == Some(document.version) {
             return Arc::clone(file);
         }
         let mut now = file.now.clone();
-        let at_old = change.change == Change::Renamed && now.at_old.as_ref().is_some_and(|old| !old.is_absent());
-        let place = if at_old { now.at_old.as_mut() } else { Some(&mut now.at) };
+        let at_old =
+            change.change == Change::Renamed && now.at_old.as_ref().is_some_and(|old| !old.is_absent());
+        let place = if at_old {
+            now.at_old.as_mut()
+        } else {
+            Some(&mut now.at)
+        };
         if let Some(place) = place {
             *place = seen_in(document, place.executable);
         }
-        self.file_review(file.number, change, now).map_or_else(|| Arc::clone(file), Arc::new)
+        self.file_review(file.number, change, now)
+            .map_or_else(|| Arc::clone(file), Arc::new)
     }
 
     pub(crate) fn change(&self, file: &FileReview) -> Option<&FileChange> {
@@ -149,7 +191,10 @@ impl RunReview {
 
     /// Hunks of a file with what they do.
     pub(crate) fn hunks<'a>(&'a self, file: &'a FileReview) -> impl Iterator<Item = (&'a Hunk, &'a HunkNow)> {
-        self.change(file).into_iter().flat_map(|change| change.hunks.iter()).zip(&file.hunks)
+        self.change(file)
+            .into_iter()
+            .flat_map(|change| change.hunks.iter())
+            .zip(&file.hunks)
     }
 
     pub(crate) fn range(&self, file: &FileReview, hunk: &HunkNow) -> Range {
@@ -158,11 +203,19 @@ impl RunReview {
 
     /// The files as on the wire.
     pub(crate) fn views(&self) -> Vec<FileView> {
-        let Some(patch) = &self.patch else { return Vec::new() };
+        let Some(patch) = &self.patch else {
+            return Vec::new();
+        };
         let reviewed = self.reviewed(patch);
-        let now: BTreeMap<&str, &FileNow> =
-            self.files.iter().filter_map(|file| Some((self.change(file)?.path.as_str(), &file.now))).collect();
-        reviewed.files(|file| now.get(file.path.as_str()).map_or_else(absent, |now| (*now).clone()))
+        let now: BTreeMap<&str, &FileNow> = self
+            .files
+            .iter()
+            .filter_map(|file| Some((self.change(file)?.path.as_str(), &file.now)))
+            .collect();
+        reviewed.files(|file| {
+            now.get(file.path.as_str())
+                .map_or_else(absent, |now| (*now).clone())
+        })
     }
 
     /// One file as on the wire.
@@ -173,7 +226,13 @@ impl RunReview {
     }
 
     fn reviewed<'a>(&'a self, patch: &'a Patch) -> Reviewed<'a> {
-        Reviewed { run: &self.id, machine: &self.machine, patch, root: &self.root, encoding: self.encoding }
+        Reviewed {
+            run: &self.id,
+            machine: &self.machine,
+            patch,
+            root: &self.root,
+            encoding: self.encoding,
+        }
     }
 
     /// Whether a person can still decide about hunks.
@@ -202,19 +261,35 @@ impl RunReview {
 }
 
 fn absent() -> FileNow {
-    FileNow { at: Seen::ABSENT, at_old: None, uri: None, old_uri: None }
+    FileNow {
+        at: Seen::ABSENT,
+        at_old: None,
+        uri: None,
+        old_uri: None,
+    }
 }
 
 /// Whether a hunk waits for a person.
 pub(crate) fn is_waiting(state: HunkState) -> bool {
-    matches!(state, HunkState::Pending | HunkState::Failed | HunkState::Conflict | HunkState::Unconfirmed)
+    matches!(
+        state,
+        HunkState::Pending | HunkState::Failed | HunkState::Conflict | HunkState::Unconfirmed
+    )
 }
 
 /// What stands at the places of these changes: open documents first, else the disk. By path.
-pub(crate) async fn look_at(session: &Session, top_level: &Path, root: &Path, files: Vec<FileChange>) -> BTreeMap<String, FileNow> {
+pub(crate) async fn look_at(
+    session: &Session,
+    top_level: &Path,
+    root: &Path,
+    files: Vec<FileChange>,
+) -> BTreeMap<String, FileNow> {
     let top = top_level.to_path_buf();
     let on_disk = tokio::task::spawn_blocking(move || {
-        files.into_iter().map(|file| (observe::file_on_disk(&top, &file), file)).collect::<Vec<_>>()
+        files
+            .into_iter()
+            .map(|file| (observe::file_on_disk(&top, &file), file))
+            .collect::<Vec<_>>()
     });
     let mut found = BTreeMap::new();
     for (mut now, file) in on_disk.await.unwrap_or_default() {
@@ -237,18 +312,31 @@ pub(crate) async fn look_at(session: &Session, top_level: &Path, root: &Path, fi
 }
 
 fn seen_in(document: &Document, executable: Option<bool>) -> Seen {
-    Seen { content: Content::Text(document.text().into()), version: Some(document.version), executable }
+    Seen {
+        content: Content::Text(document.text().into()),
+        version: Some(document.version),
+        executable,
+    }
 }
 
 /// The open document of a path, however the editor writes its address.
-pub(crate) fn open_document(session: &Session, top_level: &Path, root: &Path, path: &str) -> Option<Document> {
+pub(crate) fn open_document(
+    session: &Session,
+    top_level: &Path,
+    root: &Path,
+    path: &str,
+) -> Option<Document> {
     let (full, canonical) = (root.join(path), top_level.join(path));
     let documents = session.documents();
     if let Some(document) = address::file(&full).and_then(|uri| documents.get(&uri).cloned()) {
         return Some(document);
     }
     let is_it = |document: &&Document| {
-        document.uri.scheme() == "file" && document.uri.to_file_path().is_ok_and(|open| open == full || open == canonical)
+        document.uri.scheme() == "file"
+            && document
+                .uri
+                .to_file_path()
+                .is_ok_and(|open| open == full || open == canonical)
     };
     documents.iter().find(is_it).cloned()
 }
@@ -266,7 +354,11 @@ pub(crate) fn root_of(session: &Session, row: &RunRow) -> Option<PathBuf> {
                 root = root.parent()?;
             }
             let same = std::fs::canonicalize(root).is_ok_and(|found| found == top_level);
-            return Some(if same { root.to_path_buf() } else { top_level.to_path_buf() });
+            return Some(if same {
+                root.to_path_buf()
+            } else {
+                top_level.to_path_buf()
+            });
         }
     }
     related.then(|| top_level.to_path_buf())

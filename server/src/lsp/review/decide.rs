@@ -18,7 +18,12 @@ pub(super) enum Acquaintance {
 }
 
 /// Records what turned out to be otherwise; whether anything did.
-pub(super) async fn record(session: &Session, engine: &Engine, review: &RunReview, acquaintance: Acquaintance) -> bool {
+pub(super) async fn record(
+    session: &Session,
+    engine: &Engine,
+    review: &RunReview,
+    acquaintance: Acquaintance,
+) -> bool {
     if review.machine.patch_stage == PatchStage::Applying {
         return false;
     }
@@ -27,7 +32,11 @@ pub(super) async fn record(session: &Session, engine: &Engine, review: &RunRevie
         return false;
     }
     tracing::debug!(run = %review.id, hunks = outcomes.len(), "hunks are not as they were recorded");
-    let signal = Signal::Decide { outcomes, comment: None, by: super::answerer(session) };
+    let signal = Signal::Decide {
+        outcomes,
+        comment: None,
+        by: super::answerer(session),
+    };
     match engine.signal(&review.id, signal).await {
         Ok(()) => true,
         Err(error) => {
@@ -42,13 +51,20 @@ fn found_otherwise(session: &Session, review: &RunReview, acquaintance: Acquaint
     let mut outcomes = Vec::new();
     for file in &review.files {
         for (hunk, now) in review.hunks(file) {
-            let Some(record) = review.machine.hunks.iter().find(|record| record.id == hunk.id) else { continue };
+            let Some(record) = review.machine.hunks.iter().find(|record| record.id == hunk.id) else {
+                continue;
+            };
             if now.state == HunkState::Applied {
                 reviews.saw(&review.id, [hunk.id.clone()]);
             }
-            let synced = review.change(file).is_some_and(|change| file.now.shown(change).is_synced());
+            let synced = review
+                .change(file)
+                .is_some_and(|change| file.now.shown(change).is_synced());
             let is_witness = acquaintance == Acquaintance::First || reviews.has_seen(&review.id, &hunk.id);
-            let is_gone = matches!(now.state, HunkState::Pending | HunkState::Conflict | HunkState::Reverted);
+            let is_gone = matches!(
+                now.state,
+                HunkState::Pending | HunkState::Conflict | HunkState::Reverted
+            );
             let is_news = match record.state {
                 HunkState::Rejected | HunkState::Superseded => false,
                 HunkState::Applied => is_gone && is_witness,
@@ -56,7 +72,11 @@ fn found_otherwise(session: &Session, review: &RunReview, acquaintance: Acquaint
                 _ => now.state == HunkState::Applied,
             };
             if is_news {
-                outcomes.push(HunkOutcome { id: hunk.id.clone(), state: now.state, reason: now.reason.clone() });
+                outcomes.push(HunkOutcome {
+                    id: hunk.id.clone(),
+                    state: now.state,
+                    reason: now.reason.clone(),
+                });
             }
         }
     }

@@ -25,8 +25,21 @@ enum Settings {
 pub(super) async fn refresh(session: &Session, marks: Marks) {
     let Some(app) = session.opened() else { return };
     let engine = &app.engine;
-    let paths: Vec<PathBuf> = marks.documents.iter().filter_map(|uri| uri.to_file_path().ok()).collect();
-    read_settings(session, engine, if marks.settings { Settings::All } else { Settings::Missing }).await;
+    let paths: Vec<PathBuf> = marks
+        .documents
+        .iter()
+        .filter_map(|uri| uri.to_file_path().ok())
+        .collect();
+    read_settings(
+        session,
+        engine,
+        if marks.settings {
+            Settings::All
+        } else {
+            Settings::Missing
+        },
+    )
+    .await;
     for run in &marks.runs {
         load(session, engine, run).await;
     }
@@ -57,7 +70,11 @@ async fn load(session: &Session, engine: &Engine, run: &PipelineId) {
         Ok(None) => return,
         Err(error) => return tracing::warn!(%run, %error, "a run cannot be shown"),
     };
-    let acquaintance = if known { Acquaintance::Known } else { Acquaintance::First };
+    let acquaintance = if known {
+        Acquaintance::Known
+    } else {
+        Acquaintance::First
+    };
     keep(session, engine, review, acquaintance).await;
 }
 
@@ -69,9 +86,15 @@ async fn look_again(session: &Session, engine: &Engine, review: &Arc<RunReview>,
 
 async fn keep(session: &Session, engine: &Engine, review: RunReview, acquaintance: Acquaintance) {
     let review = Arc::new(review);
-    session.reviews().state().runs.insert(review.id.clone(), Arc::clone(&review));
+    session
+        .reviews()
+        .state()
+        .runs
+        .insert(review.id.clone(), Arc::clone(&review));
     // an apply records what it does by itself
-    let Ok(quiet) = session.reviews().applying.try_lock() else { return };
+    let Ok(quiet) = session.reviews().applying.try_lock() else {
+        return;
+    };
     let recorded = decide::record(session, engine, &review, acquaintance).await;
     drop(quiet);
     if recorded {
@@ -81,8 +104,12 @@ async fn keep(session: &Session, engine: &Engine, review: RunReview, acquaintanc
 
 fn forget_old(session: &Session) {
     let mut state = session.reviews().state();
-    let ended: Vec<PipelineId> =
-        state.runs.values().filter(|review| review.machine.ending.is_some()).map(|review| review.id.clone()).collect();
+    let ended: Vec<PipelineId> = state
+        .runs
+        .values()
+        .filter(|review| review.machine.ending.is_some())
+        .map(|review| review.id.clone())
+        .collect();
     for id in ended.iter().take(ended.len().saturating_sub(ENDED_RUNS_MAX)) {
         state.runs.remove(id);
         state.seen.retain(|(run, _)| run != id);
@@ -101,7 +128,11 @@ async fn read_settings(session: &Session, engine: &Engine, wanted: Settings) {
         };
         match configured {
             Ok(configured) => {
-                session.reviews().state().ui.insert(folder.path, configured.loaded.config.ui.clone());
+                session
+                    .reviews()
+                    .state()
+                    .ui
+                    .insert(folder.path, configured.loaded.config.ui);
             }
             Err(error) => tracing::debug!(%error, "no settings for this folder"),
         }

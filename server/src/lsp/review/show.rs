@@ -26,15 +26,18 @@ pub(super) async fn all(session: &Session, changed: &BTreeSet<PipelineId>) {
         state.lenses = lenses;
         differ
     };
-    if differ {
-        session.client().refresh_code_lenses().await;
-    }
-    let fetched: Vec<Url> = session.reviews().state().fetched.iter().cloned().collect();
-    for uri in fetched {
-        if address::parse(&uri).is_some_and(|(run, _)| changed.contains(&run)) {
-            session.client().refresh_text_document_content(&uri).await;
+    let mut fetched: Vec<Url> = session.reviews().state().fetched.iter().cloned().collect();
+    fetched.retain(|uri| address::parse(uri).is_some_and(|(run, _)| changed.contains(&run)));
+    let client = session.client().clone();
+    // an editor that is slow to answer holds nothing up
+    tokio::spawn(async move {
+        if differ {
+            client.refresh_code_lenses().await;
         }
-    }
+        for uri in fetched {
+            client.refresh_text_document_content(&uri).await;
+        }
+    });
 }
 
 async fn publish(session: &Session, runs: &[Arc<RunReview>]) {
@@ -46,16 +49,28 @@ async fn publish(session: &Session, runs: &[Arc<RunReview>]) {
             all.diagnostics.extend(published.diagnostics);
         }
     }
+    for (uri, marks) in session.config_marks().all() {
+        wanted.entry(uri).or_default().diagnostics.extend(marks);
+    }
     let mut news = Vec::new();
     {
         let mut state = session.reviews().state();
-        let stale: Vec<Url> = state.published.keys().filter(|uri| !wanted.contains_key(uri)).cloned().collect();
-        for uri in stale {
+        let gone: Vec<Url> = state
+            .published
+            .keys()
+            .filter(|uri| !wanted.contains_key(uri))
+            .cloned()
+            .collect();
+        for uri in gone {
             state.published.remove(&uri);
             news.push((uri, Published::default()));
         }
         for (uri, published) in wanted {
-            let text = format!("{:?} {}", published.version, Value::Array(published.diagnostics.clone()));
+            let text = format!(
+                "{:?} {}",
+                published.version,
+                Value::Array(published.diagnostics.clone())
+            );
             if state.published.get(&uri) != Some(&text) {
                 state.published.insert(uri.clone(), text);
                 news.push((uri, published));
@@ -63,7 +78,10 @@ async fn publish(session: &Session, runs: &[Arc<RunReview>]) {
         }
     }
     for (uri, published) in news {
-        session.client().publish_diagnostics(&uri, published.version, &published.diagnostics).await;
+        session
+            .client()
+            .publish_diagnostics(&uri, published.version, &published.diagnostics)
+            .await;
     }
 }
 
@@ -77,14 +95,21 @@ async fn announce(session: &Session, run: &RunReview) {
             let Some(view) = run.view(file) else { continue };
             let version = view.hunks.first().and_then(|hunk| hunk.version);
             let uri = file.uri.to_string();
-            now.insert(uri.clone(), json!({"uri": uri, "version": version, "pipelineId": run.id, "hunks": view.hunks}));
+            now.insert(
+                uri.clone(),
+                json!({"uri": uri, "version": version, "pipelineId": run.id, "hunks": view.hunks}),
+            );
         }
     }
     let mut news = Vec::new();
     {
         let mut state = session.reviews().state();
-        let gone: Vec<(PipelineId, String)> =
-            state.announced.keys().filter(|(id, uri)| *id == run.id && !now.contains_key(uri)).cloned().collect();
+        let gone: Vec<(PipelineId, String)> = state
+            .announced
+            .keys()
+            .filter(|(id, uri)| *id == run.id && !now.contains_key(uri))
+            .cloned()
+            .collect();
         for key in gone {
             state.announced.remove(&key);
             news.push(json!({"uri": key.1, "version": null, "pipelineId": run.id, "hunks": []}));
@@ -98,7 +123,10 @@ async fn announce(session: &Session, run: &RunReview) {
         }
     }
     for review in news {
-        session.client().custom_notify("clode/didChangeReview", &review).await;
+        session
+            .client()
+            .custom_notify("clode/didChangeReview", &review)
+            .await;
     }
 }
 

@@ -58,21 +58,30 @@ impl History {
         if versions.len() >= VERSIONS_MAX {
             versions.pop_front();
         }
-        versions.push_back(Version { document: document.clone(), edits: Vec::new(), too_much: false });
+        versions.push_back(Version {
+            document: document.clone(),
+            edits: Vec::new(),
+            too_much: false,
+        });
     }
 
     /// A change of the version that was remembered last; `document` is the text that it is meant for.
     pub(super) fn edited(&mut self, document: &Document, change: &Change) {
-        let Some(version) = self.documents.get_mut(&document.uri).and_then(VecDeque::back_mut) else { return };
+        let Some(version) = self.documents.get_mut(&document.uri).and_then(VecDeque::back_mut) else {
+            return;
+        };
         if version.edits.len() >= EDITS_MAX {
             version.too_much = true;
             return;
         }
         let edit = match change {
-            Change::TextDocumentContentChangePartial(part) => {
-                Edit { bytes: document.bytes_of(part.range), inserted: part.text.len() }
+            Change::TextDocumentContentChangePartial(part) => Edit {
+                bytes: document.bytes_of(part.range),
+                inserted: part.text.len(),
+            },
+            Change::TextDocumentContentChangeWholeDocument(whole) => {
+                difference(&document.text(), &whole.text)
             }
-            Change::TextDocumentContentChangeWholeDocument(whole) => difference(&document.text(), &whole.text),
         };
         version.edits.push(edit);
     }
@@ -82,18 +91,27 @@ impl History {
         if version == now.version {
             return Carried::To(now.bytes_of(range));
         }
-        let Some(versions) = self.documents.get(&now.uri) else { return Carried::Lost };
-        let Some(first) = versions.iter().rposition(|known| known.document.version == version) else {
+        let Some(versions) = self.documents.get(&now.uri) else {
             return Carried::Lost;
         };
-        let Some(then) = versions.get(first) else { return Carried::Lost };
+        let Some(first) = versions
+            .iter()
+            .rposition(|known| known.document.version == version)
+        else {
+            return Carried::Lost;
+        };
+        let Some(then) = versions.get(first) else {
+            return Carried::Lost;
+        };
         let mut bytes = then.document.bytes_of(range);
         for version in versions.iter().skip(first) {
             if version.too_much {
                 return Carried::Lost;
             }
             for edit in &version.edits {
-                let Some(moved) = moved(&bytes, edit) else { return Carried::Lost };
+                let Some(moved) = moved(&bytes, edit) else {
+                    return Carried::Lost;
+                };
                 bytes = moved;
             }
         }
@@ -120,12 +138,21 @@ fn moved(range: &Range<usize>, edit: &Edit) -> Option<Range<usize>> {
 /// The smallest edit that makes one text of another.
 fn difference(before: &str, after: &str) -> Edit {
     let common = |pairs: &mut dyn Iterator<Item = (char, char)>| -> usize {
-        pairs.take_while(|(one, other)| one == other).map(|(one, _)| one.len_utf8()).sum()
+        pairs
+            .take_while(|(one, other)| one == other)
+            .map(|(one, _)| one.len_utf8())
+            .sum()
     };
     let head = common(&mut before.chars().zip(after.chars()));
-    let (before_rest, after_rest) = (before.get(head..).unwrap_or_default(), after.get(head..).unwrap_or_default());
+    let (before_rest, after_rest) = (
+        before.get(head..).unwrap_or_default(),
+        after.get(head..).unwrap_or_default(),
+    );
     let tail = common(&mut before_rest.chars().rev().zip(after_rest.chars().rev()));
-    Edit { bytes: head..before.len() - tail, inserted: after_rest.len() - tail }
+    Edit {
+        bytes: head..before.len() - tail,
+        inserted: after_rest.len() - tail,
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What is wrong with the configuration, shown in the files that it is wrong in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clode_core::config::{ConfigError, Loaded};
@@ -22,10 +22,9 @@ pub(crate) struct ConfigMarks {
 }
 
 impl ConfigMarks {
-    /// Configuration errors and warnings of a file, as LSP diagnostics: whoever publishes others for
-    /// the same file has to send these along.
-    pub(crate) fn of(&self, uri: &Url) -> Vec<Value> {
-        self.shown.get(uri).cloned().unwrap_or_default()
+    /// Configuration errors and warnings by file, as LSP diagnostics.
+    pub(crate) fn all(&self) -> BTreeMap<Url, Vec<Value>> {
+        self.shown.clone()
     }
 }
 
@@ -49,7 +48,11 @@ impl ConfigProblem {
     /// One line: what is wrong and what was expected.
     pub(crate) fn message(&self) -> String {
         let expected = &self.error.expected;
-        if expected.is_empty() { self.error.message.clone() } else { format!("{} (expected {expected})", self.error.message) }
+        if expected.is_empty() {
+            self.error.message.clone()
+        } else {
+            format!("{} (expected {expected})", self.error.message)
+        }
     }
 
     fn diagnostic(&self) -> Value {
@@ -69,22 +72,16 @@ pub(crate) async fn check_configuration(session: &Session) -> Vec<ConfigProblem>
             by_file.entry(uri.clone()).or_default().push(problem.diagnostic());
         }
     }
-    let changed: Vec<Url> = {
-        let mut marks = session.config_marks();
-        let before = std::mem::replace(&mut marks.shown, by_file.clone());
-        let files: BTreeSet<Url> = before.keys().chain(by_file.keys()).cloned().collect();
-        files.into_iter().filter(|uri| before.get(uri) != by_file.get(uri)).collect()
-    };
-    for uri in changed {
-        let diagnostics = by_file.remove(&uri).unwrap_or_default();
-        session.client().publish_diagnostics(&uri, None, &diagnostics).await;
-    }
+    session.config_marks().shown = by_file;
+    // One place publishes what there is to say about a file.
     crate::lsp::review::settings_changed(session);
     problems
 }
 
 async fn problems(session: &Session) -> Vec<ConfigProblem> {
-    let Ok(engine) = session.engine().await else { return Vec::new() };
+    let Ok(engine) = session.engine().await else {
+        return Vec::new();
+    };
     let mut loaded: Vec<Loaded> = Vec::new();
     for repository in session.find_repositories().await {
         match engine.configuration(&repository).await {
@@ -110,14 +107,23 @@ async fn problems(session: &Session) -> Vec<ConfigProblem> {
 fn placed(session: &Session, error: ConfigError, severity: u8) -> ConfigProblem {
     let path = error.path.as_ref().map(|path| as_opened(session, path));
     let uri = path.as_ref().and_then(|path| Url::from_file_path(path).ok());
-    let range = path.map_or_else(Range::default, |path| range_in(session, &path, uri.as_ref(), &error));
-    ConfigProblem { uri, range, error, severity }
+    let range = path.map_or_else(Range::default, |path| {
+        range_in(session, &path, uri.as_ref(), &error)
+    });
+    ConfigProblem {
+        uri,
+        range,
+        error,
+        severity,
+    }
 }
 
 /// The path under which the editor knows the file.
 fn as_opened(session: &Session, path: &Path) -> PathBuf {
     let opened = session.opened_folders();
-    let place = opened.iter().find_map(|(folder, canonical)| Some(folder.join(path.strip_prefix(canonical).ok()?)));
+    let place = opened
+        .iter()
+        .find_map(|(folder, canonical)| Some(folder.join(path.strip_prefix(canonical).ok()?)));
     place.unwrap_or_else(|| path.to_path_buf())
 }
 
@@ -130,10 +136,18 @@ fn range_in(session: &Session, path: &Path, uri: Option<&Url>, error: &ConfigErr
         }
         None => Rope::new(),
     };
-    let (line, column) = (error.line.saturating_sub(1), error.column.saturating_sub(1) as usize);
+    let (line, column) = (
+        error.line.saturating_sub(1),
+        error.column.saturating_sub(1) as usize,
+    );
     let line_number = line as usize;
-    let start = Position { line, character: error.column.saturating_sub(1) };
-    let Some(text) = rope.get_line(line_number) else { return Range { start, end: start } };
+    let start = Position {
+        line,
+        character: error.column.saturating_sub(1),
+    };
+    let Some(text) = rope.get_line(line_number) else {
+        return Range { start, end: start };
+    };
     let content = text.to_string();
     let content = content.trim_end_matches(['\n', '\r']);
     let before: usize = content.chars().take(column).map(char::len_utf8).sum();

@@ -1,7 +1,5 @@
 //! With the real program, where `CLODE_TEST_CLAUDE` names it, behind the real shim and sandbox.
 
-use std::path::PathBuf;
-
 use serde_json::json;
 
 use super::scripted::{Api, Say};
@@ -9,8 +7,9 @@ use super::*;
 use crate::agent::claude::launch::{
     Account, DEVELOPER_TOOLS, Launch, Program, SystemPrompt, Talk, check_version,
 };
+use crate::agent::claude::meter::ANSWER_TOKENS_MAX;
 use crate::agent::claude::session::new_id;
-use crate::agent::test_command::private_folder;
+use crate::agent::private::private_folder;
 use crate::config::Environment;
 use crate::process::{Network, SandboxPolicy};
 
@@ -24,20 +23,8 @@ struct World {
     confinement: Confinement,
 }
 
-/// The program and our executable, if both are here.
-fn found() -> Option<(PathBuf, PathBuf)> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "tests are told by the environment where the program is"
-    )]
-    let claude = std::env::var_os("CLODE_TEST_CLAUDE")?;
-    let own = std::env::current_exe().ok()?;
-    let shim = own.parent()?.parent()?.join("clode-ls");
-    shim.exists().then(|| (claude.into(), shim))
-}
-
 async fn world(address: &str) -> Option<World> {
-    let (claude, shim) = found()?;
+    let (shim, claude) = found()?;
     let place = tempfile::tempdir().expect("a folder");
     for folder in ["work", "private", "private/home", "private/config", "private/tmp"] {
         private_folder(&place.path().join(folder)).expect("made");
@@ -86,6 +73,8 @@ impl World {
             model: Some("claude-sonnet-5"),
             turns_max: 10,
             budget: crate::money::Money::from_usd(5.0),
+            answer_tokens_max: ANSWER_TOKENS_MAX,
+            retries: 2,
         };
         let child = self.spawner.spawn(launch.command()).await.expect("started");
         converse(child, message, rule, cancel).await.expect("an end")
@@ -114,8 +103,6 @@ async fn the_real_program_edits_under_our_policy_and_is_metered() {
     let Some(probe) = world("http://127.0.0.1:9").await else {
         return;
     };
-    let edit =
-        json!({ "file_path": "a.txt", "old_string": "one", "new_string": "two", "replace_all": false });
     let script = vec![
         Say::Tools(vec![("Read", json!({ "file_path": probe.path("a.txt") }))]),
         Say::Tools(vec![(
@@ -132,7 +119,6 @@ async fn the_real_program_edits_under_our_policy_and_is_metered() {
         )]),
         Say::Text("All done."),
     ];
-    drop(edit);
     let (api, address) = Api::serve(script).await;
     let world = World {
         program: Program {
@@ -243,6 +229,7 @@ async fn a_session_that_was_stopped_for_money_is_resumed_where_it_was() {
         )
         .await;
     assert_eq!(ended.outcome, Outcome::OutOfMoney);
+    let first_cost = ended.reported.expect("it reports what a call costs");
     assert!(ended.begun && !world.place.path().join("work/b.txt").exists());
     assert_eq!(api.count(), 1, "nothing more was asked of the model");
 
@@ -256,6 +243,11 @@ async fn a_session_that_was_stopped_for_money_is_resumed_where_it_was() {
         ended.meter.usage().output_tokens,
         200,
         "only what this process used"
+    );
+    assert_eq!(
+        ended.reported,
+        Some(first_cost.times(2)),
+        "two calls, without the one of the process before"
     );
     let own = ended.meter.cost(&|_| {
         Some(crate::config::Price {

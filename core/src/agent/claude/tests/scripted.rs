@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 /// What the model says in one call.
 #[derive(Debug, Clone)]
-pub(in crate::agent) enum Say {
+pub(crate) enum Say {
     Text(&'static str),
     Tools(Vec<(&'static str, Value)>),
     Status(u16),
@@ -21,14 +21,14 @@ pub(in crate::agent) enum Say {
 
 /// The interface.
 #[derive(Clone, Default)]
-pub(in crate::agent) struct Api {
+pub(crate) struct Api {
     script: Arc<Mutex<VecDeque<Say>>>,
-    pub(in crate::agent) requests: Arc<Mutex<Vec<(HeaderMap, Value)>>>,
+    pub(crate) requests: Arc<Mutex<Vec<(HeaderMap, Value)>>>,
 }
 
 impl Api {
     /// Listens on a port of its own; answers its address.
-    pub(in crate::agent) async fn serve(script: Vec<Say>) -> (Self, String) {
+    pub(crate) async fn serve(script: Vec<Say>) -> (Self, String) {
         let api = Self {
             script: Arc::new(Mutex::new(script.into())),
             ..Self::default()
@@ -44,7 +44,7 @@ impl Api {
         (api, address)
     }
 
-    pub(in crate::agent) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.requests.lock().expect("free").len()
     }
 }

@@ -12,8 +12,10 @@ use crate::process::find_program;
 use crate::provider::Usage;
 use crate::router::Confirmation;
 
-/// Money that one process holds, unless less is left or one call may cost more.
+/// Money that one process holds, unless less is left or its calls may cost more.
 const SLICE: Money = Money::from_dollars(2);
+/// The dearest calls that a hold is good for.
+const CALLS_PER_SLICE: u64 = 4;
 /// Least budget that the program is told.
 const OWN_BUDGET_MIN: Money = Money::from_pico(10_000_000_000);
 
@@ -92,18 +94,17 @@ impl Contract {
             .map_or(Money::ZERO, |price| meter.next_at_most(&price))
     }
 
-    /// What one process holds: at least what its first call can cost.
-    pub(super) async fn amount(&self, context: &StepContext) -> Result<Money, StepFailure> {
-        let left = context.remaining().await?.unwrap_or(SLICE);
-        Ok(left.min(SLICE).max(self.next_at_most(&Meter::default())))
+    /// What one process holds when its next call costs at most `next`: enough for a while, no more than
+    /// is left, and at least a call with a little beyond, or it would be stopped before its first tool.
+    pub(super) async fn amount(&self, context: &StepContext, next: Money) -> Result<Money, StepFailure> {
+        let wanted = SLICE.max(next.times(CALLS_PER_SLICE));
+        let left = context.remaining().await?.unwrap_or(wanted);
+        Ok(left.min(wanted).max(next.plus(Money::from_pico(next.pico() / 4))))
     }
 
     /// What the program is told: it looks only after each call, so one call less.
-    pub(super) fn own_budget(&self, amount: Money) -> Option<Money> {
-        let budget = amount
-            .minus(self.next_at_most(&Meter::default()))
-            .max(OWN_BUDGET_MIN);
-        (self.next_at_most(&Meter::default()) > Money::ZERO).then_some(budget)
+    pub(super) fn own_budget(amount: Money, next: Money) -> Option<Money> {
+        (next > Money::ZERO).then(|| amount.minus(next).max(OWN_BUDGET_MIN))
     }
 
     /// What a process cost: as we counted, or as it reports if that is more.

@@ -29,14 +29,22 @@ struct Options {
     entries: Option<Vec<String>>,
 }
 
-pub(in crate::lsp::command) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Result<Value>> {
+pub(in crate::lsp::command) fn run(
+    session: &Session,
+    invocation: Invocation,
+) -> BoxFuture<'_, Result<Value>> {
     async move {
         let options: Options = arguments::read(invocation.options)?;
         let max_cost = amount("maxCost", options.max_cost)?;
-        let named = Named { pipeline: options.pipeline_id, approval: options.approval_id.clone() };
-        let run = target::resolve(session, &invocation.subject, named, Fits::Asking).await?;
+        let named = Named {
+            pipeline: options.pipeline_id,
+            approval: options.approval_id.clone(),
+        };
+        let run = target::resolve(session, &invocation.subject, named, Fits::Asking(options.gate)).await?;
         let engine = session.engine().await?;
-        let gate = engine.open_gate(&run, options.approval_id.as_ref(), options.gate).await?;
+        let gate = engine
+            .open_gate(&run, options.approval_id.as_ref(), options.gate)
+            .await?;
         let answer = Answer {
             approved: options.approved,
             comment: options.comment,
@@ -53,10 +61,19 @@ pub(in crate::lsp::command) fn run(session: &Session, invocation: Invocation) ->
 
 /// Gives the answer. A yes to a patch is carried out here, through this editor: the gate closes when
 /// every hunk is decided.
-pub(crate) async fn give(session: &Session, engine: &Engine, run: &PipelineId, gate: &Gate, mut answer: Answer) -> Result<()> {
+pub(crate) async fn give(
+    session: &Session,
+    engine: &Engine,
+    run: &PipelineId,
+    gate: &Gate,
+    mut answer: Answer,
+) -> Result<()> {
     if gate.kind == GateKind::Patch && answer.approved {
-        let detail = json!({"approvalId": gate.id, "gate": gate.kind, "approved": true, "comment": answer.comment});
-        engine.record(run, "approvalAnswered", &session.answerer(), &detail).await;
+        let detail =
+            json!({"approvalId": gate.id, "gate": gate.kind, "approved": true, "comment": answer.comment});
+        engine
+            .record(run, "approvalAnswered", &session.answerer(), &detail)
+            .await;
         let applied = edit::apply(session, run, &Selection::default()).await?;
         return all_landed(&applied);
     }
@@ -70,13 +87,31 @@ pub(crate) async fn give(session: &Session, engine: &Engine, run: &PipelineId, g
 
 /// Whether anything landed; where nothing did the caller is told why.
 fn all_landed(applied: &Value) -> Result<()> {
-    let files = applied.get("files").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let landed = |file: &Value| matches!(file.get("result").and_then(Value::as_str), Some("applied" | "unconfirmed"));
+    let files = applied
+        .get("files")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let landed = |file: &Value| {
+        matches!(
+            file.get("result").and_then(Value::as_str),
+            Some("applied" | "unconfirmed")
+        )
+    };
     if files.is_empty() || files.iter().any(landed) {
         return Ok(());
     }
-    let code = files.iter().find_map(|file| file.get("code").and_then(Value::as_str)).unwrap_or("notApplied");
-    let names: Vec<&str> = files.iter().filter_map(|file| file.get("uri").and_then(Value::as_str)).collect();
-    Err(Error::state("notApplied", format!("no hunk could be applied ({code}): {}", names.join(", ")))
-        .hint("`clode.pipeline.apply` says what became of each file; resolve conflicts, then approve again"))
+    let code = files
+        .iter()
+        .find_map(|file| file.get("code").and_then(Value::as_str))
+        .unwrap_or("notApplied");
+    let names: Vec<&str> = files
+        .iter()
+        .filter_map(|file| file.get("uri").and_then(Value::as_str))
+        .collect();
+    Err(Error::state(
+        "notApplied",
+        format!("no hunk could be applied ({code}): {}", names.join(", ")),
+    )
+    .hint("`clode.pipeline.apply` says what became of each file; resolve conflicts, then approve again"))
 }

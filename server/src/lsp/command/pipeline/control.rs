@@ -17,22 +17,45 @@ struct Options {
     pipeline_id: Option<String>,
 }
 
-pub(in crate::lsp::command) fn pause(session: &Session, invocation: Invocation) -> BoxFuture<'_, Result<Value>> {
+pub(in crate::lsp::command) fn pause(
+    session: &Session,
+    invocation: Invocation,
+) -> BoxFuture<'_, Result<Value>> {
     control(session, invocation, Fits::Pausable, "paused", Signal::Pause).boxed()
 }
 
-pub(in crate::lsp::command) fn resume(session: &Session, invocation: Invocation) -> BoxFuture<'_, Result<Value>> {
+pub(in crate::lsp::command) fn resume(
+    session: &Session,
+    invocation: Invocation,
+) -> BoxFuture<'_, Result<Value>> {
     control(session, invocation, Fits::Paused, "resumed", Signal::Resume).boxed()
 }
 
-pub(in crate::lsp::command) fn cancel(session: &Session, invocation: Invocation) -> BoxFuture<'_, Result<Value>> {
-    let signal = Signal::Cancel { by: session.answerer() };
+pub(in crate::lsp::command) fn cancel(
+    session: &Session,
+    invocation: Invocation,
+) -> BoxFuture<'_, Result<Value>> {
+    let signal = Signal::Cancel {
+        by: session.answerer(),
+    };
     control(session, invocation, Fits::Unfinished, "cancelled", signal).boxed()
 }
 
-async fn control(session: &Session, invocation: Invocation, fits: Fits, action: &'static str, signal: Signal) -> Result<Value> {
+async fn control(
+    session: &Session,
+    invocation: Invocation,
+    fits: Fits,
+    action: &'static str,
+    signal: Signal,
+) -> Result<Value> {
     let options: Options = arguments::read(invocation.options)?;
-    let run = target::resolve(session, &invocation.subject, Named::pipeline(options.pipeline_id), fits).await?;
+    let run = target::resolve(
+        session,
+        &invocation.subject,
+        Named::pipeline(options.pipeline_id),
+        fits,
+    )
+    .await?;
     let engine = session.engine().await?;
     let row = engine.row(&run).await?;
     if row.finished {

@@ -16,7 +16,10 @@ struct Options {
     pipeline_id: Option<String>,
 }
 
-pub(in crate::lsp::command) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Result<Value>> {
+pub(in crate::lsp::command) fn run(
+    session: &Session,
+    invocation: Invocation,
+) -> BoxFuture<'_, Result<Value>> {
     async move {
         let options: Options = arguments::read(invocation.options)?;
         let named = Named::pipeline(options.pipeline_id);
@@ -24,7 +27,9 @@ pub(in crate::lsp::command) fn run(session: &Session, invocation: Invocation) ->
         let engine = session.engine().await?;
         let summary = super::summary(engine, &run).await?;
         engine.delete(&run).await?;
-        engine.record(&run, "deleted", &session.answerer(), &json!({})).await;
+        engine
+            .record(&run, "deleted", &session.answerer(), &json!({}))
+            .await;
         session.desk().look_again().await;
         Ok(summary)
     }

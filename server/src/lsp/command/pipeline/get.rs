@@ -16,7 +16,10 @@ struct Options {
     pipeline_id: Option<String>,
 }
 
-pub(in crate::lsp::command) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Result<Value>> {
+pub(in crate::lsp::command) fn run(
+    session: &Session,
+    invocation: Invocation,
+) -> BoxFuture<'_, Result<Value>> {
     async move {
         let options: Options = arguments::read(invocation.options)?;
         let named = Named::pipeline(options.pipeline_id);

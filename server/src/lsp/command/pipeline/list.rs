@@ -40,7 +40,10 @@ impl<'de> Deserialize<'de> for Statuses {
     }
 }
 
-pub(in crate::lsp::command) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Result<Value>> {
+pub(in crate::lsp::command) fn run(
+    session: &Session,
+    invocation: Invocation,
+) -> BoxFuture<'_, Result<Value>> {
     async move {
         let options: Options = arguments::read(invocation.options)?;
         let engine = session.engine().await?;
@@ -48,18 +51,30 @@ pub(in crate::lsp::command) fn run(session: &Session, invocation: Invocation) ->
         let repositories = if options.all {
             vec![None]
         } else {
-            let mut ids: Vec<_> = session.find_repositories().await.iter().map(|found| found.id.clone()).collect();
+            let mut ids: Vec<_> = session
+                .find_repositories()
+                .await
+                .iter()
+                .map(|found| found.id.clone())
+                .collect();
             ids.sort();
             ids.dedup();
             ids.into_iter().map(Some).collect()
         };
-        let wanted = options.status.map(|statuses| statuses.0).filter(|statuses| !statuses.is_empty());
+        let wanted = options
+            .status
+            .map(|statuses| statuses.0)
+            .filter(|statuses| !statuses.is_empty());
         let looked_at = if wanted.is_some() { LOOKED_AT_MAX } else { limit };
         let mut summaries: Vec<PipelineSummary> = Vec::new();
         for repository in repositories {
             summaries.extend(engine.list(repository, None, looked_at).await?);
         }
-        summaries.retain(|summary| wanted.as_ref().is_none_or(|wanted| wanted.contains(&summary.status)));
+        summaries.retain(|summary| {
+            wanted
+                .as_ref()
+                .is_none_or(|wanted| wanted.contains(&summary.status))
+        });
         summaries.sort_by(|one, other| other.created_at.cmp(&one.created_at));
         summaries.truncate(limit);
         super::json(&summaries)

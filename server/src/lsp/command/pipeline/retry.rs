@@ -20,15 +20,27 @@ struct Options {
     pipeline: Option<String>,
 }
 
-pub(in crate::lsp::command) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Result<Value>> {
+pub(in crate::lsp::command) fn run(
+    session: &Session,
+    invocation: Invocation,
+) -> BoxFuture<'_, Result<Value>> {
     async move {
         let options: Options = arguments::read(invocation.options)?;
         let again = options.from_step.is_some() || options.pipeline.is_some();
         let fits = if again { Fits::Ended } else { Fits::Retriable };
-        let run = target::resolve(session, &invocation.subject, Named::pipeline(options.pipeline_id), fits).await?;
+        let run = target::resolve(
+            session,
+            &invocation.subject,
+            Named::pipeline(options.pipeline_id),
+            fits,
+        )
+        .await?;
         let engine = session.engine().await?;
         let detail = json!({"fromStep": options.from_step, "pipeline": options.pipeline});
-        let signal = Signal::Retry { from: options.from_step.map(StepId::new), pipeline: options.pipeline };
+        let signal = Signal::Retry {
+            from: options.from_step.map(StepId::new),
+            pipeline: options.pipeline,
+        };
         engine.signal(&run, signal).await?;
         engine.record(&run, "retried", &session.answerer(), &detail).await;
         super::summary(engine, &run).await

@@ -21,12 +21,18 @@ struct Options {
     after_seq: u64,
 }
 
-pub(in crate::lsp::command) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Result<Value>> {
+pub(in crate::lsp::command) fn run(
+    session: &Session,
+    invocation: Invocation,
+) -> BoxFuture<'_, Result<Value>> {
     async move {
         let options: Options = arguments::read(invocation.options)?;
         let named = Named::pipeline(options.pipeline_id);
         let run = target::resolve(session, &invocation.subject, named, Fits::Any).await?;
-        session.desk().subscribe(&run, options.event_token.0, options.after_seq).await;
+        session
+            .desk()
+            .subscribe(&run, options.event_token.0, options.after_seq)
+            .await;
         super::summary(session.engine().await?, &run).await
     }
     .boxed()

@@ -20,14 +20,21 @@ struct Options {
     timeout_ms: Option<u64>,
 }
 
-pub(in crate::lsp::command) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Result<Value>> {
+pub(in crate::lsp::command) fn run(
+    session: &Session,
+    invocation: Invocation,
+) -> BoxFuture<'_, Result<Value>> {
     async move {
         let options: Options = arguments::read(invocation.options)?;
         let named = Named::pipeline(options.pipeline_id);
         let run = target::resolve(session, &invocation.subject, named, Fits::Any).await?;
         let progress = session.desk().under(&run, invocation.work_done_token).await;
         let limit = options.timeout_ms.map(Duration::from_millis);
-        session.engine().await?.wait(&run, Until::EndedOrWaiting, limit).await?;
+        session
+            .engine()
+            .await?
+            .wait(&run, Until::EndedOrWaiting, limit)
+            .await?;
         progress.end().await;
         super::detail(session, &run).await
     }

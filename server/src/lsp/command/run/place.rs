@@ -94,16 +94,30 @@ struct Lines {
 
 /// Finds the place. `-32801` when the text that was meant is not there any more.
 pub(in crate::lsp::command) async fn read(session: &Session, context: &ContextFields) -> Result<Place> {
-    let diagnostics: Vec<DiagnosticFields> = context.diagnostics.iter().take(DIAGNOSTICS_MAX).cloned().collect();
+    let diagnostics: Vec<DiagnosticFields> = context
+        .diagnostics
+        .iter()
+        .take(DIAGNOSTICS_MAX)
+        .cloned()
+        .collect();
     let Some(named) = &context.text_document else {
-        return Ok(Place { diagnostics, ..Place::default() });
+        return Ok(Place {
+            diagnostics,
+            ..Place::default()
+        });
     };
-    let range = context.range.or_else(|| diagnostics.first().and_then(|diagnostic| diagnostic.range));
+    let range = context
+        .range
+        .or_else(|| diagnostics.first().and_then(|diagnostic| diagnostic.range));
     let lines = match range {
         Some(range) => lines(session, named, range).await?,
         None => None,
     };
-    Ok(Place { uri: Some(named.uri.clone()), lines, diagnostics })
+    Ok(Place {
+        uri: Some(named.uri.clone()),
+        lines,
+        diagnostics,
+    })
 }
 
 async fn lines(session: &Session, named: &DocumentFields, range: Range) -> Result<Option<Lines>> {
@@ -120,20 +134,30 @@ async fn lines(session: &Session, named: &DocumentFields, range: Range) -> Resul
     if named.version.is_some() {
         return Err(modified(&named.uri));
     }
-    let Ok(path) = named.uri.to_file_path() else { return Ok(None) };
-    let is_readable = tokio::fs::metadata(&path).await.is_ok_and(|file| file.is_file() && file.len() <= FILE_BYTES_MAX);
+    let Ok(path) = named.uri.to_file_path() else {
+        return Ok(None);
+    };
+    let is_readable = tokio::fs::metadata(&path)
+        .await
+        .is_ok_and(|file| file.is_file() && file.len() <= FILE_BYTES_MAX);
     if !is_readable {
         return Ok(None);
     }
-    let bytes = tokio::fs::read(&path).await.map_err(|error| Error::io(path.display(), &error))?;
+    let bytes = tokio::fs::read(&path)
+        .await
+        .map_err(|error| Error::io(path.display(), &error))?;
     let rope = Rope::from_str(&String::from_utf8_lossy(&bytes));
     let bytes = encoding::bytes_of(&rope, range, session.encoding());
     Ok(Some(Lines::at(&rope, bytes)))
 }
 
 fn modified(uri: &Url) -> Error {
-    Error::new(Kind::Conflict, "contentModified", format!("the text in {uri} that was meant is not there any more"))
-        .hint("ask again for the text of now")
+    Error::new(
+        Kind::Conflict,
+        "contentModified",
+        format!("the text in {uri} that was meant is not there any more"),
+    )
+    .hint("ask again for the text of now")
 }
 
 impl Lines {
@@ -145,17 +169,29 @@ impl Lines {
         if last > first && rope.line_to_byte(last) == bytes.end {
             last -= 1;
         }
-        let mut text: String = (first..=last).filter_map(|line| rope.get_line(line)).map(|line| line.to_string()).collect();
+        let mut text: String = (first..=last)
+            .filter_map(|line| rope.get_line(line))
+            .map(|line| line.to_string())
+            .collect();
         cut(&mut text);
-        let mut selected = rope.get_byte_slice(bytes).map(|slice| slice.to_string()).unwrap_or_default();
+        let mut selected = rope
+            .get_byte_slice(bytes)
+            .map(|slice| slice.to_string())
+            .unwrap_or_default();
         cut(&mut selected);
-        Self { start: number(first), end: number(last + 1), text, selected }
+        Self {
+            start: number(first),
+            end: number(last + 1),
+            text,
+            selected,
+        }
     }
 }
 
 fn cut(text: &mut String) {
     if text.len() > TEXT_BYTES_MAX {
-        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+        let end = (0..=TEXT_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or_default());
     }
 }
 
@@ -173,22 +209,44 @@ impl Place {
     }
 
     /// Where the task begins, if that is in the repository.
-    pub(in crate::lsp::command) fn origin(&self, session: &Session, repository: &Repository) -> Option<Origin> {
+    pub(in crate::lsp::command) fn origin(
+        &self,
+        session: &Session,
+        repository: &Repository,
+    ) -> Option<Origin> {
         let lines = self.lines.as_ref()?;
         let path = session.relative_path(repository, &self.uri.as_ref()?.to_file_path().ok()?)?;
-        Some(Origin { path, start_line: lines.start, end_line: lines.end, text: lines.text.clone() })
+        Some(Origin {
+            path,
+            start_line: lines.start,
+            end_line: lines.end,
+            text: lines.text.clone(),
+        })
     }
 
     /// `src/sum.rs:12: error (rustc E0308): mismatched types`.
-    pub(in crate::lsp::command) fn diagnostic_lines(&self, session: &Session, repository: &Repository) -> Vec<String> {
-        let path = self.uri.as_ref().and_then(|uri| session.relative_path(repository, &uri.to_file_path().ok()?));
-        self.diagnostics.iter().map(|diagnostic| diagnostic.line(path.as_deref())).collect()
+    pub(in crate::lsp::command) fn diagnostic_lines(
+        &self,
+        session: &Session,
+        repository: &Repository,
+    ) -> Vec<String> {
+        let path = self
+            .uri
+            .as_ref()
+            .and_then(|uri| session.relative_path(repository, &uri.to_file_path().ok()?));
+        self.diagnostics
+            .iter()
+            .map(|diagnostic| diagnostic.line(path.as_deref()))
+            .collect()
     }
 }
 
 impl DiagnosticFields {
     fn line(&self, path: Option<&str>) -> String {
-        let line = self.range.map(|range| format!(":{}", range.start.line.saturating_add(1))).unwrap_or_default();
+        let line = self
+            .range
+            .map(|range| format!(":{}", range.start.line.saturating_add(1)))
+            .unwrap_or_default();
         let place = path.map(|path| format!("{path}{line}: ")).unwrap_or_default();
         let severity = match self.severity {
             Some(2) => "warning",
@@ -202,8 +260,17 @@ impl DiagnosticFields {
             _ => String::new(),
         };
         let by = format!("{} {code}", self.source.as_deref().unwrap_or_default());
-        let by = if by.trim().is_empty() { String::new() } else { format!(" ({})", by.trim()) };
-        let message: String = self.message.text().split_whitespace().collect::<Vec<_>>().join(" ");
+        let by = if by.trim().is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", by.trim())
+        };
+        let message: String = self
+            .message
+            .text()
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
         let message: String = message.chars().take(MESSAGE_CHARS_MAX).collect();
         format!("{place}{severity}{by}: {message}")
     }

@@ -5,8 +5,9 @@ const MARKERS: [&str; 5] = ["TODO", "FIXME", "HACK", "XXX", "BUG"];
 /// The word that begins an instruction to us.
 const INSTRUCTION: &str = "clode:";
 /// What begins or ends a comment in some language.
-const COMMENT_SIGNS: [&str; 16] =
-    ["///", "//!", "//", "/**", "/*", "<!--", "\"\"\"", "'''", "--", "##", "#", ";;", ";", "%", "*", "!"];
+const COMMENT_SIGNS: [&str; 16] = [
+    "///", "//!", "//", "/**", "/*", "<!--", "\"\"\"", "'''", "--", "##", "#", ";;", ";", "%", "*", "!",
+];
 /// What ends a comment.
 const COMMENT_ENDS: [&str; 4] = ["*/", "-->", "\"\"\"", "'''"];
 
@@ -42,7 +43,10 @@ pub(super) fn words(line: &str) -> Option<String> {
 
 fn without_end(text: &str) -> &str {
     let text = text.trim();
-    COMMENT_ENDS.iter().find_map(|end| text.strip_suffix(end)).unwrap_or(text)
+    COMMENT_ENDS
+        .iter()
+        .find_map(|end| text.strip_suffix(end))
+        .unwrap_or(text)
 }
 
 fn non_blank(text: &str) -> Option<String> {
@@ -73,7 +77,10 @@ mod tests {
 
     #[test]
     fn a_comment_without_its_signs_is_its_words() {
-        assert_eq!(words("  /// Adds two numbers.").as_deref(), Some("Adds two numbers."));
+        assert_eq!(
+            words("  /// Adds two numbers.").as_deref(),
+            Some("Adds two numbers.")
+        );
         assert_eq!(words("fn add() {}").as_deref(), Some("fn add() {}"));
         assert_eq!(words("  }").as_deref(), None);
     }
