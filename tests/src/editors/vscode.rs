@@ -224,7 +224,8 @@ impl VsCode {
 
     /// Waits for a row of our view with this text in it.
     pub async fn row(&mut self, part: &str) {
-        let code = "return (await page.locator('.pane-body .monaco-list-row', { hasText: given }).count()) > 0;";
+        let code =
+            "return (await page.locator('.pane-body .monaco-list-row', { hasText: given }).count()) > 0;";
         self.page_until(code, &json!(part)).await;
     }
 
@@ -236,7 +237,8 @@ impl VsCode {
 
     /// Clicks it.
     pub async fn click_lens(&mut self, title: &str) {
-        let code = "await page.locator('.codelens-decoration a').getByText(given, { exact: true }).first().click();";
+        let code =
+            "await page.locator('.codelens-decoration a').getByText(given, { exact: true }).first().click();";
         self.page(code, &json!(title)).await;
     }
 
