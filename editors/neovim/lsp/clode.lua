@@ -3,6 +3,9 @@
 return {
   cmd = { "clode-ls", "--stdio" },
   root_markers = { ".git" },
+  root_dir = function(bufnr, on_dir)
+    on_dir(require("clode.server").root(bufnr))
+  end,
   capabilities = {
     experimental = {
       clode = { version = 1, input = true, documents = true, showDiff = true },

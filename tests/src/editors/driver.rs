@@ -16,7 +16,7 @@ use super::artifacts;
 use crate::processes;
 
 /// How long anything that an editor does may take on a busy machine.
-pub(super) const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(90);
 /// The driver's own limit comes first: it can say what it saw instead.
 const ANSWER_MARGIN: Duration = Duration::from_secs(10);
 const END_LIMIT: Duration = Duration::from_secs(15);

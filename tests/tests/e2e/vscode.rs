@@ -128,7 +128,10 @@ async fn accepts_a_change(desk: &mut Desk) {
         return document?.uri.scheme === 'clode' && document.getText().includes('## Steps') && document.getText();";
     let plan = desk.code.host_until(look, &json!(null)).await;
     assert!(plan.as_str().is_some_and(|plan| plan.contains(FILE)), "{plan}");
+    // VS Code asks for no lenses in an editor that has lost the focus meanwhile.
+    desk.code.lens("Approve plan").await;
     desk.code.command("Clode Agents: Focus on Pipelines View").await;
+    desk.code.row("waiting for approval").await;
     desk.code.picture("vscode-plan").await;
 
     // When it is approved where it is read, and the person types on

@@ -78,6 +78,21 @@ function M.request_sync(client, command, options)
   return answer.result
 end
 
+--- The repository of a file. A file outside of any, such as a plan that is edited, goes to the server that
+--- has the pipeline of this name, else to the one that runs: a second one would know nothing of it.
+---@param bufnr integer
+---@return string?
+function M.root(bufnr)
+  local found = vim.fs.root(bufnr, vim.lsp.config[NAME].root_markers)
+  if found then
+    return found
+  end
+  local name = vim.fn.fnamemodify(vim.api.nvim_buf_get_name(bufnr), ":t:r")
+  local known = require("clode.state").pipeline(name)
+  local client = known and vim.lsp.get_client_by_id(known.client_id) or M.client(bufnr)
+  return client and client.root_dir
+end
+
 --- Attaches a file that has no file type, as `vim.lsp.enable` does for the others.
 ---@param bufnr integer
 function M.attach_untyped(bufnr)
@@ -89,7 +104,8 @@ function M.attach_untyped(bufnr)
     return
   end
   local config = vim.deepcopy(vim.lsp.config[NAME])
-  vim.lsp.start(config, { bufnr = bufnr, _root_markers = config.root_markers })
+  config.root_dir = M.root(bufnr)
+  vim.lsp.start(config, { bufnr = bufnr })
 end
 
 return M

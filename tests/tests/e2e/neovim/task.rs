@@ -112,6 +112,43 @@ async fn a_plan_can_be_approved_where_it_is_read() {
     desk.leave().await;
 }
 
+#[tokio::test]
+async fn a_plan_can_be_edited_before_it_is_approved() {
+    // Given a plan that waits
+    let Some(mut desk) = Desk::new("edit-plan", TEST).await else {
+        return;
+    };
+    desk.act_on_the_todo("Implement").await;
+    desk.nvim.pipeline("awaitingApproval", Some("plan")).await;
+
+    // When it is opened for editing, changed and saved
+    desk.nvim.command("Clode edit").await;
+    let look = "return vim.bo.buftype == '' and vim.fn.search('Nothing else changes') > 0";
+    desk.nvim.until(look, &json!([])).await;
+    desk.nvim
+        .command("substitute/Nothing else changes/Keep the docstring/")
+        .await;
+    let clients = desk
+        .nvim
+        .until(
+            "return #vim.lsp.get_clients({ bufnr = 0 }) > 0 and #vim.lsp.get_clients()",
+            &json!([]),
+        )
+        .await;
+    assert_eq!(clients, 1, "the server that asked is the one that reads it");
+    desk.nvim.command("write").await;
+    desk.nvim.command("Clode approve").await;
+
+    // Then that is the plan which is carried out
+    desk.nvim.pipeline("awaitingApproval", Some("patch")).await;
+    desk.nvim.command("Clode plan").await;
+    let look = "return vim.bo.buftype == 'nofile' and table.concat(vim.api.nvim_buf_get_lines(0, 0, -1, true), '\\n')";
+    let plan = desk.nvim.until(look, &json!([])).await;
+    let plan = plan.as_str().unwrap_or_default();
+    assert!(plan.contains("Keep the docstring"), "{plan}");
+    desk.leave().await;
+}
+
 /// Each progress began, never fell, always had a message with its percentage, and ended.
 fn told_its_progress(values: &[Value]) {
     let begun = values.iter().filter(|value| value["kind"] == "begin").count();
