@@ -115,6 +115,18 @@ impl Cli {
         self.start(arguments).finish().await
     }
 
+    /// Whether the help of these words names this command. The test of one that is not there is skipped, loudly.
+    #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
+    pub async fn offers(&self, words: &[&str], command: &str) -> bool {
+        let help = self.run(&[words, &["--help"]].concat()).await.stdout;
+        let is_it = |line: &str| line.split_whitespace().next() == Some(command);
+        let offered = help.lines().any(is_it);
+        if !offered {
+            eprintln!("SKIPPED: the command line does not offer {words:?} {command} yet");
+        }
+        offered
+    }
+
     /// Starts it.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the rig starts the program under test")]

@@ -22,6 +22,7 @@ pub struct TextEditor {
     /// The protocol underneath.
     pub client: LspClient,
     buffers: Arc<Mutex<Buffers>>,
+    offered: Vec<String>,
 }
 
 impl TextEditor {
@@ -41,7 +42,7 @@ impl TextEditor {
             .iter()
             .map(|folder| json!({ "uri": folder_uri(folder), "name": folder.file_name().map(|name| name.to_string_lossy()) }))
             .collect();
-        client.initialize_with(&json!({
+        let answer = client.initialize_with(&json!({
             "processId": std::process::id(),
             "clientInfo": { "name": "text-editor", "version": "1" },
             "rootUri": folders.first().map(|folder| folder["uri"].clone()),
@@ -49,7 +50,26 @@ impl TextEditor {
             "capabilities": capabilities,
             "initializationOptions": options,
         }));
-        Self { client, buffers }
+        let offered = answer["capabilities"]["executeCommandProvider"]["commands"].as_array();
+        let offered = offered.into_iter().flatten().filter_map(Value::as_str);
+        Self {
+            client,
+            buffers,
+            offered: offered.map(str::to_owned).collect(),
+        }
+    }
+
+    /// Whether the server offers all of these commands: a command is advertised from the day on that brings it
+    /// whole. The test of one that is not offered is skipped, loudly.
+    #[must_use]
+    #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
+    pub fn offers(&self, commands: &[&str]) -> bool {
+        let is_missing = |command: &&&str| !self.offered.iter().any(|offered| offered == *command);
+        let missing: Vec<&&str> = commands.iter().filter(is_missing).collect();
+        if !missing.is_empty() {
+            eprintln!("SKIPPED: the server does not offer {missing:?} yet");
+        }
+        missing.is_empty()
     }
 
     /// Opens a file with the text that is on the disk.

