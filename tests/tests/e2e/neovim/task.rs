@@ -104,6 +104,9 @@ async fn a_plan_can_be_approved_where_it_is_read() {
     desk.act_on_the_todo("Implement").await;
     desk.nvim.pipeline("awaitingApproval", Some("plan")).await;
     desk.nvim.command("Clode plan").await;
+    desk.nvim
+        .until("return rig.offers(...)", &json!(["Approve plan"]))
+        .await;
 
     desk.nvim.will_choose("Approve plan").await;
     desk.nvim.lua("vim.lsp.buf.code_action()", &json!([])).await;
