@@ -115,6 +115,26 @@ pub(crate) fn open_lock(path: &Path) -> Result<File> {
         .map_err(|error| Error::io(format!("opening {}", path.display()), &error))
 }
 
+/// A lock that ends with this value. Closing the file would not be enough: a child that is just being
+/// started by another thread has a copy of the descriptor until it becomes another program.
+#[derive(Debug)]
+pub(crate) struct Held(File);
+
+impl Held {
+    /// Takes care of a file that was locked.
+    pub(crate) fn new(locked: File) -> Self {
+        Self(locked)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::debug!(%error, "a lock ends with its file");
+        }
+    }
+}
+
 /// Removes a tree that somebody else wrote: no link is followed, closed directories are opened.
 pub(crate) fn remove_tree(path: &Path) -> Result<u64> {
     let mut bytes = 0;

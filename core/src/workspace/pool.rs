@@ -302,13 +302,12 @@ impl Workspaces {
                     let Some(number) = number.to_str().and_then(|number| number.parse().ok()) else {
                         continue;
                     };
-                    match SlotPlace::new(&cache, number)
-                        .read_state()?
-                        .map(|state| state.phase)
-                    {
+                    let place = SlotPlace::new(&cache, number);
+                    match place.read_state()?.map(|state| state.phase) {
                         Some(Phase::Ready) => usage.pooled += 1,
-                        Some(_) => usage.active += 1,
-                        None => {}
+                        // What a dead process left behind is nobody's: the janitor takes it away.
+                        Some(_) if place.try_lock()?.is_none() => usage.active += 1,
+                        _ => {}
                     }
                 }
                 usage.bytes += files::size_of_tree(&cache);

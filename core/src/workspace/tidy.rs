@@ -11,12 +11,12 @@ mod reach;
 mod shelf;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use super::files::Held;
 use super::git::{Call, Git};
 use super::slot::SlotPlace;
 use super::{Workspaces, files};
@@ -92,25 +92,25 @@ impl Workspaces {
                 tidied.busy += 1;
                 continue;
             };
-            let in_slots = self.commits_in_slots(&self.places.cache.join(&name))?;
-            let room = Room::new(&self.git, &root);
-            let worked = room.tidy(needed, &in_slots, thresholds, &mut tidied).await;
+            let in_slots = commits_in_slots(&self.places.cache.join(&name))?;
+            let place = Room::new(&self.git, &root);
+            let worked = place.tidy(needed, &in_slots, thresholds, &mut tidied).await;
             if let Err(error) = worked {
                 tracing::warn!(repository = %name.to_string_lossy(), %error, "a private repository stays untidy");
             }
         }
         Ok(tidied)
     }
+}
 
-    /// Where slots stand: one whose commit is gone would have to be made anew.
-    fn commits_in_slots(&self, cache: &Path) -> Result<BTreeSet<CommitId>> {
-        let numbers = files::list(&cache.join("records"))?;
-        let states = numbers.iter().filter_map(|number| {
-            let number = number.to_str()?.parse().ok()?;
-            SlotPlace::new(cache, number).read_state().ok().flatten()
-        });
-        Ok(states.map(|state| state.at).collect())
-    }
+/// Where slots stand: one whose commit is gone would have to be made anew.
+fn commits_in_slots(cache: &Path) -> Result<BTreeSet<CommitId>> {
+    let numbers = files::list(&cache.join("records"))?;
+    let states = numbers.iter().filter_map(|number| {
+        let number = number.to_str()?.parse().ok()?;
+        SlotPlace::new(cache, number).read_state().ok().flatten()
+    });
+    Ok(states.map(|state| state.at).collect())
 }
 
 /// One private repository: what is in `objects` may be read by agents, what is in `sealed` may not.
@@ -163,28 +163,25 @@ impl Room {
                 tidied.packed += shelf.pack_loose(&loose).await?;
             }
         }
-        let mut dropped = 0;
-        if let Some(needed) = needed {
-            let dead = self.dead_refs(needed, in_slots).await?;
-            if !dead.is_empty() {
-                let Some(_alone) = try_lock(&self.root.join(WRITERS_LOCK))? else {
-                    tidied.busy += 1;
-                    return Ok(());
-                };
-                dropped = self.drop_refs(dead).await?;
-                tidied.refs += dropped;
-            }
-        }
+        let dead = match needed {
+            Some(needed) => self.dead_refs(needed, in_slots).await?,
+            None => Vec::new(),
+        };
         let crowded = self.shelves().iter().any(|shelf| {
             shelf
                 .packs()
                 .is_ok_and(|packs| packs.len() > thresholds.packs_max)
         });
-        if crowded || dropped >= thresholds.refs_worth_a_sweep.max(1) {
-            let Some(_alone) = try_lock(&self.root.join(WRITERS_LOCK))? else {
-                tidied.busy += 1;
-                return Ok(());
-            };
+        if dead.is_empty() && !crowded {
+            return Ok(());
+        }
+        let Some(_alone) = try_lock(&self.root.join(WRITERS_LOCK))? else {
+            tidied.busy += 1;
+            return Ok(());
+        };
+        let dropped = self.drop_refs(dead).await?;
+        tidied.refs += dropped;
+        if crowded || dropped >= thresholds.refs_worth_a_sweep {
             self.sweep(tidied).await?;
         }
         Ok(())
@@ -279,10 +276,10 @@ impl Room {
 }
 
 /// The lock, if nobody holds it in any way.
-fn try_lock(path: &Path) -> Result<Option<File>> {
+fn try_lock(path: &Path) -> Result<Option<Held>> {
     let lock = files::open_lock(path)?;
     match lock.try_lock() {
-        Ok(()) => Ok(Some(lock)),
+        Ok(()) => Ok(Some(Held::new(lock))),
         Err(std::fs::TryLockError::WouldBlock) => Ok(None),
         Err(std::fs::TryLockError::Error(error)) => Err(Error::io(path.display(), &error)),
     }
@@ -290,7 +287,7 @@ fn try_lock(path: &Path) -> Result<Option<File>> {
 
 /// Keeps sweeps away from the private repository under `root` for as long as the answer is held. To be
 /// taken by who writes objects there, until a ref holds them.
-pub(super) async fn writing(root: &Path) -> Result<File> {
+pub(super) async fn writing(root: &Path) -> Result<Held> {
     let path = root.join(WRITERS_LOCK);
     let lock = files::open_lock(&path)?;
     let wait = async {
@@ -303,7 +300,7 @@ pub(super) async fn writing(root: &Path) -> Result<File> {
         }
     };
     match tokio::time::timeout(WRITER_WAIT_MAX, wait).await {
-        Ok(locked) => locked.map(|()| lock),
+        Ok(locked) => locked.map(|()| Held::new(lock)),
         Err(_) => Err(Error::new(
             Kind::State,
             "stateLocked",

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -145,7 +144,7 @@ impl Vault {
     }
 
     /// Nothing is removed from our store as long as the answer is held.
-    pub(crate) async fn writing(&self) -> Result<File> {
+    pub(crate) async fn writing(&self) -> Result<files::Held> {
         tidy::writing(&self.root).await
     }
 

@@ -58,6 +58,7 @@ struct Shared {
     settled: watch::Sender<bool>,
     desk: Desk,
     reviews: super::review::Reviews,
+    drafts: super::command::edit_plan::Drafts,
     stop: CancellationToken,
 }
 
@@ -85,6 +86,7 @@ impl Session {
             settled: watch::Sender::new(false),
             desk: Desk::new(),
             reviews: super::review::Reviews::default(),
+            drafts: super::command::edit_plan::Drafts::new(),
             stop: CancellationToken::new(),
         };
         Self {
@@ -105,6 +107,11 @@ impl Session {
     /// The runs under review.
     pub(crate) fn reviews(&self) -> &super::review::Reviews {
         &self.shared.reviews
+    }
+
+    /// Plans that were saved and are not stored yet.
+    pub(crate) fn drafts(&self) -> &super::command::edit_plan::Drafts {
+        &self.shared.drafts
     }
 
     /// Fires when the server ends.

@@ -1,5 +1,7 @@
 //! Money: no request without a reservation, no budget overshot by anybody, nothing lost at a limit.
 
+use std::time::Instant;
+
 use clode_tests::fixture::Home;
 use clode_tests::scripted_api::{Hold, Script, ScriptedApi, Usage};
 use clode_tests::stage::{API_CONFIG, PLAN, Stage, USAGE, assert_usd, cost_of, develops, says, with_a_todo};
@@ -184,7 +186,7 @@ async fn reservation_of_one_call() -> f64 {
 
 #[tokio::test]
 async fn two_servers_with_many_runs_never_overshoot_the_budget_of_the_day() {
-    // Given a budget that covers two and a half calls in flight, and one that is never answered in time.
+    // Given a budget that covers two and a half calls in flight, and calls that are not answered yet.
     let reserved = reservation_of_one_call().await;
     let hold = Hold::new();
     let script = Script::new()
@@ -209,24 +211,25 @@ async fn two_servers_with_many_runs_never_overshoot_the_budget_of_the_day() {
         }
     }
 
-    // Then two requests are sent and the others ask, whoever drives them.
-    api.wait_for_calls(2, FINISH_LIMIT).await;
+    // Then what is left covers some of the requests (the last of them with fewer tokens to answer in), and
+    // the other runs ask, whoever drives them.
+    let end = Instant::now() + FINISH_LIMIT;
     let mut asking = 0;
-    let end = std::time::Instant::now() + FINISH_LIMIT;
-    while asking < 4 {
+    while asking + api.requests().len() < runs.len() {
         assert!(
-            std::time::Instant::now() < end,
-            "{asking} of 4 runs ask for money"
+            Instant::now() < end,
+            "{asking} runs ask, {} are at work",
+            api.requests().len()
         );
-        asking = runs
-            .iter()
-            .filter(|(at, run)| !gates(&editors[*at].detail(run), "budget").is_empty())
-            .count();
+        asking = 0;
+        for (at, run) in &runs {
+            asking += gates(&editors[*at].detail(run), "budget").len();
+        }
     }
-    assert_eq!(
-        api.requests().len(),
-        2,
-        "each request in flight is covered by what is left"
+    assert!(
+        (2..=3).contains(&api.requests().len()),
+        "{} requests are in flight",
+        api.requests().len()
     );
     let status = editors[0].must("clode.status", &json!({}));
     let daily = &status["budget"]["daily"];

@@ -416,36 +416,71 @@ async fn a_test_that_leaves_somebody_behind_ends_when_it_ends() {
     stage.assert_untouched();
 }
 
+/// A shell command that says what it can reach: the listener, keys, the server's state.
+fn reaching(port: u16, stage_state: &Path) -> String {
+    format!(
+        "python3 -c \"import socket; socket.create_connection(('127.0.0.1', {port}), 2)\" 2>/dev/null && echo NETWORK; \
+         env | grep -q ANTHROPIC && echo KEY; ls {} >/dev/null 2>&1 && echo STATE; echo end",
+        stage_state.display()
+    )
+}
+
 #[tokio::test]
-async fn a_test_has_no_network_and_sees_neither_keys_nor_state() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.set_nonblocking(true).expect("it takes options");
-    let port = listener.local_addr().expect("an address").port();
+async fn a_command_that_a_person_typed_sees_neither_keys_nor_state() {
     let api = ScriptedApi::start(Script::new().agent("developer", |s| {
         s.replies(edits())
             .replies(calls("run_test", json!({})))
             .replies(says("Done."))
     }));
     let stage = Stage::api(&api);
-    let state_directory = stage.home.path("state");
-    let command = format!(
-        "python3 -c \"import socket; socket.create_connection(('127.0.0.1', {port}), 2)\" 2>/dev/null && echo NETWORK; \
-         env | grep -q ANTHROPIC && echo KEY; ls {} >/dev/null 2>&1 && echo STATE; echo end",
-        state_directory.display()
-    );
 
-    let answer = tested(&stage, &command);
+    let answer = tested(&stage, &reaching(9, &stage.home.path("state")));
 
-    let output = answer["testRun"]["output"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
+    let output = answer["testRun"]["output"].as_str().unwrap_or_default();
     assert!(output.contains("end"), "{answer:#}");
+    assert!(!output.contains("KEY") && !output.contains("STATE"), "{output}");
+    api.ignore_complaints();
+    stage.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_command_that_the_repository_brings_has_no_network_either() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("it takes options");
+    let port = listener.local_addr().expect("an address").port();
+    let api = ScriptedApi::start(
+        Script::new()
+            .agent("taskMaster", |s| s.replies(says("A brief.")))
+            .agent("architect", |s| {
+                s.replies(says(&PLAN.replace("python3 test_calc.py", "make test")))
+            })
+            .agent("developer", |s| s.replies(edits()).replies(says("Done.")))
+            .agent("kbBuilder", |s| s.replies(says("[]")).may_end_early()),
+    );
+    let stage = Stage::api(&api);
+    stage.repo.write("Makefile", "test:\n\t@sh reach.sh\n");
+    stage
+        .repo
+        .write("reach.sh", reaching(port, &stage.home.path("state")));
+    stage.repo.commit("A test of the repository's own");
+    let stage = Stage::of(stage.home, stage.repo);
+    let mut editor = opened(&stage);
+    let mut request = stage.request(&editor);
+    request["task"]["tests"] = Value::Null;
+
+    let run = editor.run(&request);
+    editor.approve(&run, "plan");
+    let detail = editor.until_gate(&run, "patch");
+
+    let output = detail["testRuns"][0]["output"].as_str().unwrap_or_default();
+    assert!(output.contains("end"), "{:#}", detail["testRuns"]);
     for word in ["NETWORK", "KEY", "STATE"] {
         assert!(!output.contains(word), "the test reached {word}: {output}");
     }
     assert!(listener.accept().is_err(), "somebody connected");
+    drop(editor);
     api.ignore_complaints();
+    assert_eq!(api.violations(), Vec::<String>::new());
     stage.assert_untouched();
 }
 
@@ -476,6 +511,37 @@ async fn a_state_directory_that_cannot_be_written_is_named_and_the_editor_lives_
         printed.stderr.contains(&*state_directory.to_string_lossy()),
         "{printed:?}"
     );
+    stage.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_state_directory_on_a_read_only_file_system_is_named() {
+    let stage = Stage::demo();
+    let state_directory = stage.home.path("state");
+    std::fs::create_dir_all(&state_directory).expect("a directory");
+    let place = state_directory.display();
+    let unshare = Cli::program("unshare", &stage.home, stage.repo.path()).within(FINISH_LIMIT);
+    let mount = format!("mount -t tmpfs -o ro tmpfs '{place}'");
+    let may_mount = unshare.run(&["--mount", "sh", "-c", &mount]).await;
+    if may_mount.code != Some(0) {
+        skipped("this machine lets nobody mount a file system of its own");
+        return;
+    }
+
+    let script = format!(
+        "{mount} && exec '{}' run 'Write multiply' --yes",
+        binary().display()
+    );
+    let finished = unshare.run(&["--mount", "sh", "-c", &script]).await;
+
+    assert!(matches!(finished.code, Some(1 | 2)), "{finished:?}");
+    assert!(
+        finished.stderr.contains(&*state_directory.to_string_lossy()),
+        "{}",
+        finished.stderr
+    );
+    assert!(finished.stderr.contains("hint"), "{}", finished.stderr);
+    assert!(!finished.stderr.contains("panicked"), "{}", finished.stderr);
     stage.assert_untouched();
 }
 

@@ -83,7 +83,7 @@ async fn in_folder(
     let opening = words(&super::sdk::opening(seen.text, assignment, &tests));
     let place = context.working_directory().await?;
     let confinement = confinement(context, contract, &place, folder).await?;
-    let host = SessionHost::new(context, contract, &place, &confinement, tests)?;
+    let host = SessionHost::new(context, contract, &place, tests)?;
     let stored = context
         .resume_point()
         .await?

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::support::{NOW, Place, create, finish, new_run, transition};
-use crate::id::BlobId;
+use crate::id::{BlobId, CommitId};
 use crate::store::{Store, Swept, Transition};
 
 async fn is_there(store: &Store, id: &BlobId) -> bool {
@@ -146,4 +146,53 @@ async fn a_copy_holds_what_was_committed_and_can_take_the_place_of_a_damaged_fil
     let store = place.open().await;
     assert_eq!(store.run(&run).await.unwrap().unwrap().state, "\"second\"");
     store.commit(transition(&run, 1, "\"goes on\"")).await.unwrap();
+}
+
+#[tokio::test]
+async fn every_commit_that_a_run_names_anywhere_is_found_and_no_other_digits() {
+    let place = Place::new();
+    let store = place.open().await;
+    let run = create(&store, new_run("run")).await;
+    let commit = |digit: &str| digit.repeat(40);
+    let long = "e".repeat(64);
+    let state = format!(
+        r#"{{"base":"{}","long":"{long}","no":"{}","short":"{}"}}"#,
+        commit("a"),
+        "9".repeat(41),
+        "8".repeat(39)
+    );
+    store
+        .commit(Transition {
+            journal: format!(r#"{{"files":"{}"}}"#, commit("b")),
+            events: vec![format!(r#"{{"result":"{}"}}"#, commit("c"))],
+            ..transition(&run, 1, &state)
+        })
+        .await
+        .unwrap();
+    let transcript = store.put_blob(b"said".to_vec()).await.unwrap();
+    let (step, files) = ("developer".into(), CommitId::new(commit("d")));
+    store
+        .save_checkpoint(
+            &run,
+            &step,
+            1,
+            Some(files),
+            transcript.clone(),
+            String::new(),
+            NOW,
+        )
+        .await
+        .unwrap();
+
+    let named = store.named_commits().await.unwrap();
+    let expected = ["a", "b", "c", "d"].map(commit).into_iter();
+    let expected = expected.chain([long, transcript.as_str().to_owned()]);
+    assert_eq!(named, expected.map(CommitId::new).collect());
+
+    finish(&store, &run, "").await;
+    store.delete_run(&run).await.unwrap();
+    assert_eq!(
+        store.named_commits().await.unwrap(),
+        std::collections::BTreeSet::new()
+    );
 }

@@ -1,6 +1,8 @@
 //! `clode.pipeline.editPlan`: the plan as a file that a person edits; saving it stores a draft.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clode_core::engine::Signal;
 use clode_core::id::PipelineId;
@@ -10,6 +12,7 @@ use futures::future::BoxFuture;
 use lsp_types::MessageType;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use url::Url;
 
 use super::{Invocation, arguments};
@@ -75,13 +78,56 @@ fn file(app: &App, run: &PipelineId) -> Result<PathBuf> {
     Ok(app.directories.state.join(FOLDER).join(format!("{run}.md")))
 }
 
+/// Longest wait for drafts that are being stored.
+const DRAFT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Drafts that were saved and are not stored yet: an answer that comes right after has to wait for them.
+#[derive(Debug)]
+pub(crate) struct Drafts {
+    storing: Arc<watch::Sender<usize>>,
+}
+
+/// One draft on its way into the store.
+#[derive(Debug)]
+struct Storing(Arc<watch::Sender<usize>>);
+
+impl Drop for Storing {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+impl Drafts {
+    pub(crate) fn new() -> Self {
+        Self {
+            storing: Arc::new(watch::Sender::new(0)),
+        }
+    }
+
+    fn begin(&self) -> Storing {
+        self.storing.send_modify(|count| *count += 1);
+        Storing(Arc::clone(&self.storing))
+    }
+
+    /// Waits until every draft that was saved before is stored.
+    pub(crate) async fn stored(&self) {
+        let mut storing = self.storing.subscribe();
+        let none = storing.wait_for(|count| *count == 0);
+        if tokio::time::timeout(DRAFT_TIMEOUT, none).await.is_err() {
+            tracing::warn!("a saved plan is still not stored");
+        }
+    }
+}
+
 /// A document was saved: when it is a plan of ours, its text becomes the draft. Returns at once.
 pub(crate) fn saved(session: &Session, uri: &Url) {
     let Some(run) = plan_of(session, uri) else { return };
     let session = session.clone();
     let text = session.document(uri).map(|document| document.text());
     let path = uri.to_file_path().ok();
+    let storing = session.drafts().begin();
     tokio::spawn(async move {
+        let _storing = storing;
         let text = match (text, path) {
             (Some(text), _) => text,
             (None, Some(path)) => tokio::fs::read_to_string(path).await.unwrap_or_default(),

@@ -129,17 +129,19 @@ impl Contract {
     }
 }
 
-/// The provider that pays: the one that is routed to Claude Code, else the program's own, else one
-/// with a key for the same models.
+/// The provider that pays: the one that the Developer is routed to if Claude Code can use it, that with
+/// the model `claude-code` before others; else the program's own; else one with a key for the same models.
 fn payer<'c>(config: &'c Config, agent: &crate::id::AgentId) -> Option<(&'c str, &'c ProviderConfig)> {
     let ready = |provider: &ProviderConfig| provider.readiness == Readiness::Ready;
-    let routed = config
-        .route(agent)
-        .into_iter()
-        .find(|route| route.model == roster::CLAUDE_CODE_MODEL);
-    let routed = routed
-        .and_then(|route| config.providers.get_key_value(&route.provider))
-        .filter(|(_, provider)| ready(provider));
+    let usable = |provider: &ProviderConfig| {
+        matches!(provider.kind, ProviderKind::Anthropic | ProviderKind::ClaudeCode) && ready(provider)
+    };
+    let mut routes = config.route(agent);
+    routes.sort_by_key(|route| route.model != roster::CLAUDE_CODE_MODEL);
+    let routed = routes
+        .iter()
+        .filter_map(|route| config.providers.get_key_value(&route.provider))
+        .find(|(_, provider)| usable(provider));
     let of_kind = |kind: ProviderKind| {
         config
             .providers

@@ -14,7 +14,6 @@ use crate::engine::{StepContext, WorkingDirectory};
 use crate::error::{Error, Result};
 use crate::money::Money;
 use crate::pipeline::{GateRequest, PermissionAsk, StepFailure};
-use crate::process::Confinement;
 use crate::task::TestCommand;
 use crate::workspace::Root;
 
@@ -41,7 +40,6 @@ impl<'a> SessionHost<'a> {
         context: &'a StepContext,
         contract: &'a Contract,
         place: &WorkingDirectory,
-        confinement: &Confinement,
         tests: Vec<TestCommand>,
     ) -> Result<Self> {
         let surroundings = Surroundings {
@@ -49,7 +47,6 @@ impl<'a> SessionHost<'a> {
             folder: place.folder.clone(),
             exclude: survey::excluded(&context.config.context.exclude),
             tests,
-            is_sandboxed: matches!(confinement, Confinement::Sandboxed(_)),
         };
         Ok(Self {
             context,

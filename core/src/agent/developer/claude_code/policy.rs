@@ -32,10 +32,9 @@ pub(super) struct Surroundings {
     pub(super) folder: PathBuf,
     /// What it must not see.
     pub(super) exclude: GlobSet,
-    /// Commands that the task declares.
+    /// Commands that the task declares. The program has the network, so only what a person wrote down
+    /// runs without asking.
     pub(super) tests: Vec<TestCommand>,
-    /// Whether what it starts is confined.
-    pub(super) is_sandboxed: bool,
 }
 
 /// What the policy says.
@@ -170,9 +169,8 @@ fn bash(command: &str, place: &Surroundings) -> Decision {
     if plain.is_empty() {
         return deny("there is no command");
     }
-    if let Some(test) = place.tests.iter().find(|test| test.command.trim() == plain)
-        && (place.is_sandboxed || test.origin == CommandOrigin::Person)
-    {
+    let typed = |test: &TestCommand| test.origin == CommandOrigin::Person && test.command.trim() == plain;
+    if place.tests.iter().any(typed) {
         return Decision::Allow { path: None };
     }
     let words = plain
@@ -216,7 +214,7 @@ mod tests {
     use super::*;
     use crate::agent::survey::excluded;
 
-    fn place(is_sandboxed: bool) -> Surroundings {
+    fn place() -> Surroundings {
         let test = |command: &str, origin| TestCommand {
             command: command.to_owned(),
             success_regex: None,
@@ -231,12 +229,11 @@ mod tests {
                 test("cargo test", CommandOrigin::Repository),
                 test("make check", CommandOrigin::Person),
             ],
-            is_sandboxed,
         }
     }
 
-    fn decided(tool: &str, input: &Value, is_sandboxed: bool) -> String {
-        match decide(tool, input, &place(is_sandboxed)) {
+    fn decided(tool: &str, input: &Value) -> String {
+        match decide(tool, input, &place()) {
             Decision::Allow { path } => format!("allow {}", path.unwrap_or_default()),
             Decision::Deny { .. } => "deny".to_owned(),
             Decision::Ask(ask) => format!("ask {}", ask.command.unwrap_or_default()),
@@ -271,19 +268,19 @@ mod tests {
             ("Write", "", "deny"),
         ] {
             assert_eq!(
-                decided(tool, &json!({ "file_path": path }), true),
+                decided(tool, &json!({ "file_path": path })),
                 expected,
                 "{tool} {path}"
             );
         }
-        assert_eq!(decided("Grep", &json!({ "pattern": "../x" }), true), "allow ");
+        assert_eq!(decided("Grep", &json!({ "pattern": "../x" })), "allow ");
         assert_eq!(
-            decided("Grep", &json!({ "pattern": "x", "path": "/etc" }), true),
+            decided("Grep", &json!({ "pattern": "x", "path": "/etc" })),
             "deny"
         );
-        assert_eq!(decided("Glob", &json!({ "pattern": "**/*.rs" }), true), "allow ");
-        assert_eq!(decided("Glob", &json!({ "pattern": "/etc/*" }), true), "deny");
-        assert_eq!(decided("Glob", &json!({ "pattern": "../../*" }), true), "deny");
+        assert_eq!(decided("Glob", &json!({ "pattern": "**/*.rs" })), "allow ");
+        assert_eq!(decided("Glob", &json!({ "pattern": "/etc/*" })), "deny");
+        assert_eq!(decided("Glob", &json!({ "pattern": "../../*" })), "deny");
         for tool in [
             "WebFetch",
             "WebSearch",
@@ -294,7 +291,7 @@ mod tests {
             "read",
         ] {
             assert_eq!(
-                decided(tool, &json!({ "file_path": "/slot/wt/a" }), true),
+                decided(tool, &json!({ "file_path": "/slot/wt/a" })),
                 "deny",
                 "{tool}"
             );
@@ -303,39 +300,32 @@ mod tests {
 
     #[test]
     fn declared_tests_run_and_other_commands_are_asked_about() {
-        for (command, sandboxed, free) in [
-            ("cargo test", "allow ", "ask cargo test"),
-            (" cargo test\n", "allow ", "ask cargo test"),
-            ("make check", "allow ", "allow "),
-            ("cd /slot/wt/app && make check", "allow ", "allow "),
+        for (command, expected) in [
+            ("cargo test", "ask cargo test"),
+            (" cargo test\n", "ask cargo test"),
+            ("make check", "allow "),
+            ("cd /slot/wt/app && make check", "allow "),
             (
                 "cd /tmp && make check",
-                "ask cd /tmp && make check",
                 "ask cd /tmp && make check",
             ),
             (
                 "cargo test; rm -rf /",
                 "ask cargo test; rm -rf /",
-                "ask cargo test; rm -rf /",
             ),
-            ("cargo test --all", "ask cargo test --all", "ask cargo test --all"),
-            ("curl http://example.org", "deny", "deny"),
-            ("x=$(/usr/bin/wget y)", "deny", "deny"),
-            ("cat .git/config", "deny", "deny"),
-            ("echo > .claude/settings.json", "deny", "deny"),
-            ("", "deny", "deny"),
+            ("cargo test --all", "ask cargo test --all"),
+            ("curl http://example.org", "deny"),
+            ("x=$(/usr/bin/wget y)", "deny"),
+            ("cat .git/config", "deny"),
+            ("echo > .claude/settings.json", "deny"),
+            ("", "deny"),
         ] {
             assert_eq!(
-                decided("Bash", &json!({ "command": command }), true),
-                sandboxed,
-                "{command}"
-            );
-            assert_eq!(
-                decided("Bash", &json!({ "command": command }), false),
-                free,
+                decided("Bash", &json!({ "command": command })),
+                expected,
                 "{command}"
             );
         }
-        assert_eq!(decided("Bash", &json!({}), true), "deny");
+        assert_eq!(decided("Bash", &json!({})), "deny");
     }
 }

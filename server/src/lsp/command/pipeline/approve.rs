@@ -77,6 +77,7 @@ pub(crate) async fn give(
         let applied = edit::apply(session, run, &Selection::default()).await?;
         return all_landed(&applied);
     }
+    session.drafts().stored().await;
     if gate.kind == GateKind::Plan && answer.approved && answer.plan.is_none() {
         // The draft is read now: one that is no plan leaves the gate open.
         let draft = engine.row(run).await?.machine()?.plan_draft;
