@@ -59,7 +59,8 @@ impl Engine {
             .loaded
             .origins
             .get("limits.perExecutionUSD")
-            .unwrap_or(&Layer::Default);
+            .copied()
+            .unwrap_or(Layer::Default);
         tidy(&mut request, &config, declared_by)?;
         let steps = match &request.single {
             Some((agent, _)) => pipelines::single(agent)?,
@@ -165,7 +166,7 @@ impl Engine {
 }
 
 /// Fills in what the configuration decides and refuses what cannot be meant.
-fn tidy(request: &mut StartRequest, config: &Config, declared_by: &Layer) -> Result<()> {
+fn tidy(request: &mut StartRequest, config: &Config, declared_by: Layer) -> Result<()> {
     let title: String = request
         .task
         .title
@@ -183,7 +184,7 @@ fn tidy(request: &mut StartRequest, config: &Config, declared_by: &Layer) -> Res
     }
     let ceiling = config.limits.per_execution;
     request.options.max_cost = match (request.options.max_cost, ceiling) {
-        (Some(asked), Some(limit)) if *declared_by != Layer::Default => Some(asked.min(limit)),
+        (Some(asked), Some(limit)) if declared_by != Layer::Default => Some(asked.min(limit)),
         (Some(asked), _) => Some(asked),
         (None, limit) => limit,
     };

@@ -87,16 +87,14 @@ impl World {
     }
 
     /// One transition as the engine does it: stored first, effects after; the process may die in between.
+    #[expect(clippy::needless_pass_by_value, reason = "an event is told once")]
     fn happen(&mut self, event: Event) {
         self.now = self.now.plus_ms(1 + i64::try_from(self.below(50)).unwrap_or(0));
         self.trail.push(format!("{event:?}"));
         let before = self.machine.clone();
-        let effects = match self.machine.next(self.now, event.clone()) {
-            Ok(transitioned) => transitioned.effects,
-            Err(_) => {
-                self.check(self.machine == before, "a rejected event changed the state");
-                return;
-            }
+        let Ok(Transitioned { effects }) = self.machine.next(self.now, event.clone()) else {
+            self.check(self.machine == before, "a rejected event changed the state");
+            return;
         };
         self.store();
         self.check_transition(&before, &event, &effects);

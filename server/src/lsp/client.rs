@@ -20,10 +20,6 @@ use super::pump::{self, Closed, Drain, Outbox};
 mod calls;
 mod text;
 
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "the session and the commands come on top")
-)]
 pub(crate) use calls::ShowDocument;
 
 /// How long an editor may take to answer.

@@ -13,7 +13,6 @@ use super::encoding::{self, PositionEncoding};
 #[derive(Debug, Clone)]
 pub(crate) struct Document {
     pub(crate) uri: Arc<Url>,
-    pub(crate) language_id: Arc<str>,
     pub(crate) version: i32,
     rope: Rope,
     encoding: PositionEncoding,
@@ -29,11 +28,13 @@ impl Document {
         &self.rope
     }
 
+    #[cfg(test)]
     /// The byte offset that a position of this client means.
     pub(crate) fn byte_at(&self, position: lsp_types::Position) -> usize {
         encoding::byte_at(&self.rope, position, self.encoding)
     }
 
+    #[cfg(test)]
     /// The position, for this client, of a byte offset.
     pub(crate) fn position_at(&self, byte: usize) -> lsp_types::Position {
         encoding::position_at(&self.rope, byte, self.encoding)
@@ -87,11 +88,10 @@ impl Documents {
     }
 
     /// `textDocument/didOpen`; opening twice means starting over with this text.
-    pub(crate) fn open(&mut self, uri: Url, language_id: &str, version: i32, text: &str) -> &Document {
+    pub(crate) fn open(&mut self, uri: Url, version: i32, text: &str) -> &Document {
         let uri = Arc::new(uri);
         let document = Document {
             uri: Arc::clone(&uri),
-            language_id: Arc::from(language_id),
             version,
             rope: Rope::from_str(text),
             encoding: self.encoding,

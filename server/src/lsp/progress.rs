@@ -43,6 +43,7 @@ impl WorkDone {
         self
     }
 
+    #[cfg(test)]
     /// The token that runs now; `window/workDoneProgress/cancel` names it.
     pub(crate) fn token(&self) -> Option<&Value> {
         self.running.as_ref()

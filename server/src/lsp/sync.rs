@@ -26,18 +26,11 @@ const WATCHED_FILES_MAX: usize = 10_000;
 /// A document was opened.
 pub(crate) fn did_open(session: &Session, params: &Value) {
     let Some(uri) = uri_of(params) else { return };
-    let text = |field: &str| {
-        params
-            .pointer(&format!("/textDocument/{field}"))
-            .and_then(Value::as_str)
-    };
+    let text = params.pointer("/textDocument/text").and_then(Value::as_str);
     let version = version_of(params).unwrap_or_default();
-    session.documents().open(
-        uri.clone(),
-        text("languageId").unwrap_or_default(),
-        version,
-        text("text").unwrap_or_default(),
-    );
+    session
+        .documents()
+        .open(uri.clone(), version, text.unwrap_or_default());
     session.history().forget(&uri);
     review::document_changed(session, &uri);
 }

@@ -91,13 +91,6 @@ impl Client {
         .await;
     }
 
-    /// `window/logMessage`; dropped when the editor does not keep up.
-    pub(crate) fn log_message(&self, kind: MessageType, message: &str) {
-        let params = json!({ "type": kind, "message": plain(message) });
-        let message = json!({ "jsonrpc": "2.0", "method": "window/logMessage", "params": params });
-        let _ = self.outbox().try_send(&message);
-    }
-
     /// `workspace/configuration` for one section: an object, or `None` where the editor has nothing to say.
     pub(crate) async fn configuration(&self, section: &str, scope: Option<&Url>) -> Option<Value> {
         if !self.opening().capabilities.configuration {
@@ -148,18 +141,6 @@ impl Client {
     pub(crate) async fn refresh_code_lenses(&self) -> Outcome {
         let offered = self.opening().capabilities.refresh.code_lens;
         self.refresh(offered, "workspace/codeLens/refresh").await
-    }
-
-    /// `workspace/diagnostic/refresh`.
-    pub(crate) async fn refresh_diagnostics(&self) -> Outcome {
-        let offered = self.opening().capabilities.refresh.diagnostics;
-        self.refresh(offered, "workspace/diagnostic/refresh").await
-    }
-
-    /// `workspace/inlayHint/refresh`.
-    pub(crate) async fn refresh_inlay_hints(&self) -> Outcome {
-        let offered = self.opening().capabilities.refresh.inlay_hint;
-        self.refresh(offered, "workspace/inlayHint/refresh").await
     }
 
     async fn refresh(&self, offered: bool, method: &str) -> Outcome {

@@ -194,7 +194,7 @@ impl World {
 
     pub(crate) fn open_with(&self, path: &str, text: &str) -> Url {
         let uri = self.uri(path);
-        self.session.documents().open(uri.clone(), "text", 1, text);
+        self.session.documents().open(uri.clone(), 1, text);
         review::document_changed(&self.session, &uri);
         uri
     }
@@ -628,7 +628,7 @@ impl Editor {
             return true;
         };
         if manners != Manners::Hides {
-            self.session.documents().open(uri.clone(), "text", 1, &text);
+            self.session.documents().open(uri.clone(), 1, &text);
             review::document_changed(&self.session, &uri);
         }
         true
@@ -725,7 +725,7 @@ impl Editor {
         let document = open.clone().unwrap_or_else(|| {
             let text = std::fs::read_to_string(uri.to_file_path().unwrap()).unwrap();
             let mut documents = Documents::new(self.session.documents().encoding());
-            documents.open(uri.clone(), "text", 1, &text).clone()
+            documents.open(uri.clone(), 1, &text).clone()
         });
         let mut text = document.text();
         let edits: Vec<(std::ops::Range<usize>, String)> = edits
@@ -748,7 +748,7 @@ impl Editor {
         } else if hides {
             self.log.lock().unwrap().hidden.insert(uri.clone(), text);
         } else {
-            self.session.documents().open(uri.clone(), "text", 1, &text);
+            self.session.documents().open(uri.clone(), 1, &text);
             review::document_changed(&self.session, uri);
         }
     }

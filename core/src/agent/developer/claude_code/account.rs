@@ -138,7 +138,7 @@ fn payer<'c>(config: &'c Config, agent: &crate::id::AgentId) -> Option<(&'c str,
     };
     let mut routes = config.route(agent);
     routes.sort_by_key(|route| route.model != roster::CLAUDE_CODE_MODEL);
-    let routed = routes
+    let first_choice = routes
         .iter()
         .filter_map(|route| config.providers.get_key_value(&route.provider))
         .find(|(_, provider)| usable(provider));
@@ -148,7 +148,7 @@ fn payer<'c>(config: &'c Config, agent: &crate::id::AgentId) -> Option<(&'c str,
             .iter()
             .find(|(_, provider)| provider.kind == kind && ready(provider))
     };
-    routed
+    first_choice
         .or_else(|| of_kind(ProviderKind::ClaudeCode))
         .or_else(|| of_kind(ProviderKind::Anthropic))
         .map(|(id, provider)| (id.as_str(), provider))
