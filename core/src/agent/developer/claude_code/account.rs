@@ -136,9 +136,9 @@ fn payer<'c>(config: &'c Config, agent: &crate::id::AgentId) -> Option<(&'c str,
     let usable = |provider: &ProviderConfig| {
         matches!(provider.kind, ProviderKind::Anthropic | ProviderKind::ClaudeCode) && ready(provider)
     };
-    let mut routes = config.route(agent);
-    routes.sort_by_key(|route| route.model != roster::CLAUDE_CODE_MODEL);
-    let routed = routes
+    let mut candidates = config.route(agent);
+    candidates.sort_by_key(|route| route.model != roster::CLAUDE_CODE_MODEL);
+    let routed = candidates
         .iter()
         .filter_map(|route| config.providers.get_key_value(&route.provider))
         .find(|(_, provider)| usable(provider));
