@@ -22,11 +22,11 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::config::Price;
 pub use failure::{CallFailure, FailureClass, Sent};
 pub use message::{
     Check, Content, Delta, Message, Request, Response, Role, Stop, SystemBlock, ToolSpec, Usage,
 };
-pub use crate::config::Price;
 pub use settings::{Deadlines, ModelSettings, ProviderKind, ProviderSettings};
 
 use crate::Result;

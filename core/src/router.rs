@@ -248,7 +248,14 @@ impl Router {
     }
 
     /// Holds money for work that is sent by somebody else, such as one session of an agent program.
-    pub async fn reserve(&self, scope: &CallScope, intent: &IntentId, provider: &str, model: &str, amount: Money) -> Result<Grant> {
+    pub async fn reserve(
+        &self,
+        scope: &CallScope,
+        intent: &IntentId,
+        provider: &str,
+        model: &str,
+        amount: Money,
+    ) -> Result<Grant> {
         let at = self.shared.clock.now();
         let hold = Hold {
             intent: intent.clone(),
@@ -279,7 +286,10 @@ impl Router {
 
     /// Forgets refused keys and unknown models: a person asked for another try and may have repaired them.
     pub fn forgive(&self) {
-        self.shared.health().values_mut().for_each(health::Provider::forgive);
+        self.shared
+            .health()
+            .values_mut()
+            .for_each(health::Provider::forgive);
         self.shared.changed.notify_waiters();
     }
 

@@ -36,6 +36,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+pub use crate::pipeline::HunkState;
 pub use beneath::{Root, resolve_beneath};
 pub use collect::Collected;
 pub use disk::{Applied, DiskChange, FileOutcome, apply_to_disk};
@@ -44,7 +45,6 @@ pub use patch::{Change, FileChange, FileMode, Hunk, HunkKind, Patch};
 pub use paths::{Verdict, check_path, is_dot_git, verdict};
 pub use pool::{KeptSlot, SlotUsage, Swept};
 pub use repository::Repository;
-pub use crate::pipeline::HunkState;
 pub use review::{Conflict, Placed, Replacement, Take};
 pub use scan::Refusal;
 pub use slot::{Slot, SlotNote};

@@ -41,5 +41,12 @@ pub(crate) async fn run(environment: Arc<Environment>, redactor: Arc<Redactor>) 
     let (client, drain) = client::connect();
     let session = session::Session::new(client.clone(), environment, redactor);
     let service = backend::service(session.clone());
-    serve::serve(std::io::stdin(), std::io::stdout(), (client, drain), service, async || session.close().await).await
+    serve::serve(
+        std::io::stdin(),
+        std::io::stdout(),
+        (client, drain),
+        service,
+        async || session.close().await,
+    )
+    .await
 }

@@ -15,7 +15,10 @@ use clode_core::config::Environment;
 
 fn main() -> std::process::ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    if arguments.get(1).is_some_and(|first| first == clode_core::process::SHIM_ARGUMENT) {
+    if arguments
+        .get(1)
+        .is_some_and(|first| first == clode_core::process::SHIM_ARGUMENT)
+    {
         return clode_core::process::shim_main();
     }
     clode_core::process::harden_self();
@@ -38,7 +41,10 @@ fn main() -> std::process::ExitCode {
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "a thread may still be blocked in a read of stdin")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a thread may still be blocked in a read of stdin"
+)]
 fn exit(code: i32) -> ! {
     std::process::exit(code)
 }

@@ -56,7 +56,11 @@ impl Alert {
 }
 
 /// The status of these folders; money and providers are those of the first.
-pub(crate) async fn of(engine: &Engine, repositories: &[Arc<Repository>], worktrees: SlotUsage) -> Result<Status> {
+pub(crate) async fn of(
+    engine: &Engine,
+    repositories: &[Arc<Repository>],
+    worktrees: SlotUsage,
+) -> Result<Status> {
     let services = engine.services();
     let mut workspaces = Vec::new();
     let mut pipelines: Vec<PipelineSummary> = Vec::new();

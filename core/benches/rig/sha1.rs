@@ -13,7 +13,9 @@ pub(crate) fn hex(text: &str) -> String {
     for block in message.as_chunks::<64>().0 {
         take_in(&mut state, block);
     }
-    state.iter().fold(String::new(), |text, word| text + &format!("{word:08x}"))
+    state
+        .iter()
+        .fold(String::new(), |text, word| text + &format!("{word:08x}"))
 }
 
 #[expect(clippy::many_single_char_names, reason = "as the standard names them")]

@@ -8,25 +8,20 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::Place;
-use super::signal::{Outcome, Signal};
-use super::{Engine, Notice, Shared, locked};
+use super::takeover::Part;
+use super::{Notice, Shared, locked};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ApprovalId, PipelineId, StepId};
 use crate::pipeline::{Answer, Effect, Event, GateRequest, Machine, RunEvent, Status, StepFailure};
-use crate::plan::Plan;
-use crate::store::{AuditRecord, Finished, RunRow, SignalId, Transition};
+use crate::store::RunRow;
 use crate::workspace::Repository;
 
 /// Messages of a run's agents that wait to be taken in.
 const INBOX_MAX: usize = 256;
 /// How long a step that was told to end may take to do so.
 const STEP_END_TIMEOUT: Duration = Duration::from_secs(10);
-/// Wait before a transition that could not be stored is tried again.
-const STORE_RETRY: Duration = Duration::from_secs(1);
-/// Tries to store a transition before the run is left where it is durable.
-const STORE_ATTEMPTS_MAX: u32 = 5;
 
 /// What reaches a run from its own work.
 #[derive(Debug)]
@@ -66,74 +61,6 @@ impl Handle {
     pub(super) async fn ended(&self) {
         let _ = tokio::time::timeout(STEP_END_TIMEOUT + STEP_END_TIMEOUT, self.ended.cancelled()).await;
     }
-}
-
-/// What a process does with a run that it adopts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
-    /// All that the run asks for.
-    Drive,
-    /// Takes in what was sent to it and starts nothing; whoever adopts it next goes on from there.
-    Record,
-}
-
-/// Makes sure that somebody alive has the run: nothing if somebody does, else this process.
-pub(super) async fn ensure(shared: &Arc<Shared>, run: &PipelineId, part: Part) -> Result<()> {
-    if locked(&shared.actors).contains_key(run) {
-        return Ok(());
-    }
-    let store = &shared.services.store;
-    let row = store.run(run).await?.ok_or_else(|| unknown(run))?;
-    let elsewhere = |owner: &crate::id::OwnerId| *owner != shared.owner && store.is_alive(owner);
-    if row.owner.as_ref().is_some_and(elsewhere) {
-        return Ok(());
-    }
-    if row.machine_version()? != crate::pipeline::MACHINE_VERSION {
-        return Err(Error::state(
-            "otherVersion",
-            format!("pipeline `{run}` was started by another version of clode-ls"),
-        )
-        .hint("open it with that version; this one shows it and leaves it alone"));
-    }
-    let repository = repository_of(shared, &row).await?;
-    let Some(fence) = store.adopt(run, row.fence, &shared.owner).await? else {
-        return Ok(());
-    };
-    tracing::info!(%run, fence, "adopted");
-    let ended = row.finished;
-    let row = RunRow {
-        fence,
-        owner: Some(shared.owner.clone()),
-        ..row
-    };
-    // A run that was parked in good order has steps under way as well, as far as its state knows.
-    let first = (!ended).then_some(Event::Recovered);
-    start(shared, row, repository, first, part).await
-}
-
-async fn repository_of(shared: &Arc<Shared>, row: &RunRow) -> Result<Arc<Repository>> {
-    if let Some(repository) = locked(&shared.repositories).get(&row.repository).cloned() {
-        return Ok(repository);
-    }
-    let engine = Engine {
-        shared: Arc::clone(shared),
-    };
-    let repository = engine.repository(std::path::Path::new(&row.folder)).await?;
-    if repository.id == row.repository {
-        Ok(repository)
-    } else {
-        Err(Error::new(
-            Kind::Git,
-            "repositoryMoved",
-            format!("another repository is at {} now", row.folder),
-        )
-        .hint("put the repository of this pipeline back in its place, or start the task anew"))
-    }
-}
-
-pub(super) fn unknown(run: &PipelineId) -> Error {
-    Error::usage("unknownPipeline", format!("there is no pipeline `{run}`"))
-        .hint("`clode.pipeline.list` lists them")
 }
 
 /// Starts the actor of a run that this process owns under `row.fence`.
@@ -188,7 +115,7 @@ pub(super) async fn start(
     Ok(())
 }
 
-fn live_of(machine: &Machine) -> Live {
+pub(super) fn live_of(machine: &Machine) -> Live {
     Live {
         paused: machine.paused,
         max_cost: machine.limit(),
@@ -394,230 +321,8 @@ impl Actor {
         Ok(())
     }
 
-    async fn take_signals(&mut self) -> Result<()> {
-        for row in self.shared.services.store.pending_signals(&self.run).await? {
-            let outcome = self.take_signal(row.id, &row.payload).await;
-            match outcome {
-                Ok(effects) => {
-                    for effect in effects {
-                        self.perform(effect);
-                    }
-                }
-                Err(error) if is_fatal(&error) => return Err(error),
-                Err(error) => {
-                    let outcome = self.encode(&Outcome::Rejected(error))?;
-                    let state = self.encode(&self.machine)?;
-                    self.commit(
-                        state,
-                        self.machine.status(),
-                        "rejected".to_owned(),
-                        Vec::new(),
-                        vec![(row.id, outcome)],
-                    )
-                    .await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn take_signal(&mut self, id: SignalId, payload: &str) -> Result<Vec<Effect>> {
-        let signal: Signal = serde_json::from_str(payload)
-            .map_err(|error| Error::internal(format!("a control cannot be read: {error}")))?;
-        let event = self.event_of(signal).await?;
-        let record = self.audit_record(&event);
-        let effects = self.store(event, Some(id)).await?;
-        if let Some(record) = record
-            && let Err(error) = self.shared.services.store.audit(record).await
-        {
-            tracing::error!(%error, "an answer could not be written into the audit");
-        }
-        Ok(effects)
-    }
-
-    /// What the audit keeps of a person's decision: who, from where, about exactly what.
-    fn audit_record(&self, event: &Event) -> Option<AuditRecord> {
-        let (by, action, detail) = match event {
-            Event::Answered {
-                approval,
-                gate,
-                answer,
-                by,
-                ..
-            } => {
-                let id = self.machine.find_gate(approval.clone(), *gate).ok()?;
-                (
-                    by,
-                    "approval",
-                    serde_json::json!({"approvalId": id, "answer": answer, "from": by.detail}),
-                )
-            }
-            Event::HunksDecided { outcomes, by, .. } => (
-                by,
-                "hunks",
-                serde_json::json!({"outcomes": outcomes, "from": by.detail}),
-            ),
-            Event::Cancelled { by } => (by, "cancel", serde_json::json!({"from": by.detail})),
-            _ => return None,
-        };
-        Some(AuditRecord {
-            at: self.now(),
-            run: Some(self.run.clone()),
-            actor: by.surface.clone(),
-            action: action.to_owned(),
-            detail: detail.to_string(),
-        })
-    }
-
-    async fn event_of(&self, signal: Signal) -> Result<Event> {
-        Ok(match signal {
-            Signal::Answer {
-                approval,
-                gate,
-                answer,
-                by,
-            } => {
-                let plan_document = match &answer.plan {
-                    Some(plan) if answer.approved => {
-                        Plan::parse(plan, &|agent| crate::agent::find(agent).is_some())?;
-                        Some(
-                            self.shared
-                                .services
-                                .store
-                                .put_blob(plan.clone().into_bytes())
-                                .await?,
-                        )
-                    }
-                    _ => None,
-                };
-                Event::Answered {
-                    approval,
-                    gate,
-                    answer: Answer { plan: None, ..answer },
-                    plan_document,
-                    by,
-                }
-            }
-            Signal::Draft { plan } => Event::PlanDrafted {
-                draft: self.shared.services.store.put_blob(plan.into_bytes()).await?,
-            },
-            Signal::Decide {
-                outcomes,
-                comment,
-                by,
-            } => Event::HunksDecided {
-                outcomes,
-                comment,
-                by,
-            },
-            Signal::Pause => Event::Paused,
-            Signal::Resume => Event::Resumed,
-            Signal::Cancel { by } => Event::Cancelled { by },
-            Signal::Retry { from, pipeline } => {
-                super::routing::router(&self.shared, &self.config).forgive();
-                let steps = match pipeline {
-                    Some(name) => Some(super::pipelines::steps(&self.config, &name, None)?),
-                    None => None,
-                };
-                Event::Retried { from, steps }
-            }
-        })
-    }
-
-    /// The transition: the machine's new state and all that belongs to it in one commit.
-    async fn store(&mut self, event: Event, signal: Option<SignalId>) -> Result<Vec<Effect>> {
-        let mut next = self.machine.clone();
-        let journal = self.encode(&event)?;
-        let transitioned = next.next(self.now(), event)?;
-        let (published, effects): (Vec<Effect>, Vec<Effect>) = transitioned
-            .effects
-            .into_iter()
-            .partition(|effect| matches!(effect, Effect::Publish { .. }));
-        let published = published.into_iter().filter_map(|effect| {
-            if let Effect::Publish { event } = effect {
-                Some(event)
-            } else {
-                None
-            }
-        });
-        let consumed = match signal {
-            Some(id) => vec![(id, self.encode(&Outcome::Accepted)?)],
-            None => Vec::new(),
-        };
-        let state = self.encode(&next)?;
-        self.commit(state, next.status(), journal, published.collect(), consumed)
-            .await?;
-        self.machine = next;
-        self.ended = self.machine.ending.is_some();
-        self.live.send_replace(live_of(&self.machine));
-        self.hold_place();
-        Ok(effects)
-    }
-
-    /// Writes until it is written; only a stale fence or the end of the process give up.
-    async fn commit(
-        &self,
-        state: String,
-        status: Status,
-        journal: String,
-        events: Vec<RunEvent>,
-        consumed: Vec<(SignalId, String)>,
-    ) -> Result<()> {
-        let finished = match status {
-            Status::Completed => Finished::Yes {
-                reuse: self
-                    .machine
-                    .base_tree
-                    .as_ref()
-                    .map(ToString::to_string)
-                    .unwrap_or_default(),
-            },
-            Status::Failed | Status::Cancelled => Finished::Yes { reuse: String::new() },
-            _ => Finished::No,
-        };
-        let bodies: Vec<String> = events
-            .iter()
-            .map(|event| self.encode(event))
-            .collect::<Result<_>>()?;
-        let mut attempt = 1;
-        loop {
-            let transition = Transition {
-                run: self.run.clone(),
-                fence: self.fence,
-                state: state.clone(),
-                status: status.as_str().to_owned(),
-                finished: finished.clone(),
-                journal: journal.clone(),
-                events: bodies.clone(),
-                consumed: consumed.clone(),
-                blobs: Vec::new(),
-                at: self.now(),
-            };
-            match self.shared.services.store.commit(transition).await {
-                Ok(committed) => {
-                    for (seq, event) in committed.seqs.into_iter().zip(events) {
-                        let _ = self.shared.notices.send(Notice::Event {
-                            run: self.run.clone(),
-                            seq,
-                            event,
-                        });
-                    }
-                    let _ = self.shared.notices.send(Notice::Changed(self.run.clone()));
-                    return Ok(());
-                }
-                Err(error) if error.code == "fenced" || self.shared.stop.is_cancelled() => return Err(error),
-                Err(error) if attempt >= STORE_ATTEMPTS_MAX => return Err(error),
-                Err(error) => {
-                    attempt += 1;
-                    tracing::error!(%error, code = %error.code, "the state cannot be stored; trying again");
-                    tokio::time::sleep(STORE_RETRY).await;
-                }
-            }
-        }
-    }
-
     /// A run takes a place while it works, none while it waits for a person.
-    fn hold_place(&mut self) {
+    pub(super) fn hold_place(&mut self) {
         match self.machine.status() {
             Status::Running if self.place.is_none() => self.place = Some(self.shared.admission.enter()),
             Status::Running | Status::Queued => {}
@@ -625,7 +330,7 @@ impl Actor {
         }
     }
 
-    fn encode(&self, value: &impl serde::Serialize) -> Result<String> {
+    pub(super) fn encode(&self, value: &impl serde::Serialize) -> Result<String> {
         serde_json::to_string(value)
             .map_err(|error| Error::internal(format!("state of `{}` cannot be written: {error}", self.run)))
     }
@@ -649,9 +354,4 @@ impl Actor {
             failure,
         }))
     }
-}
-
-/// Whether the run cannot be driven on, whatever the control was.
-fn is_fatal(error: &Error) -> bool {
-    error.code == "fenced" || error.kind == Kind::Io
 }

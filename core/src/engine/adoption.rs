@@ -1,6 +1,6 @@
 //! Runs that nobody drives: found when a workspace is opened, driven on where that is wanted.
 
-use super::{Engine, actor, locked};
+use super::{Engine, locked, takeover};
 use crate::error::Result;
 use crate::id::{PipelineId, RepositoryId};
 use crate::pipeline::{MACHINE_VERSION, Status};
@@ -27,7 +27,7 @@ impl Engine {
 
     /// Drives a run here unless a living process does.
     pub async fn adopt(&self, run: &PipelineId) -> Result<()> {
-        actor::ensure(&self.shared, run, actor::Part::Drive).await
+        takeover::ensure(&self.shared, run, takeover::Part::Drive).await
     }
 
     /// Whether this process drives the run.

@@ -7,8 +7,9 @@ use std::time::Duration;
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use super::actor::{Actor, LiveStep, Message, Part};
+use super::actor::{Actor, LiveStep, Message};
 use super::context::StepContext;
+use super::takeover::Part;
 use super::{Services, locked};
 use crate::error::{Error, Result};
 use crate::id::{BlobId, CommitId, StepId};

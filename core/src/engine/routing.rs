@@ -86,7 +86,12 @@ fn build(
 }
 
 /// The program as a provider of plain answers, for machines where nothing else is set up.
-fn claude_code(shared: &Arc<Shared>, config: &Config, id: &str, settings: &ProviderSettings) -> Option<Arc<dyn Provider>> {
+fn claude_code(
+    shared: &Arc<Shared>,
+    config: &Config,
+    id: &str,
+    settings: &ProviderSettings,
+) -> Option<Arc<dyn Provider>> {
     let services = &shared.services;
     let command = &config.providers.get(id)?.command;
     let named = command.first().map_or("claude", String::as_str);

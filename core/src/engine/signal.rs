@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Engine, actor, locked};
+use super::{Engine, locked, takeover};
 use crate::error::{Error, Result};
 use crate::id::{ApprovalId, PipelineId, StepId, random_hex};
 use crate::pipeline::{Answer, Answerer, GateKind, HunkOutcome};
@@ -100,10 +100,10 @@ impl Engine {
             .send_signal(run, &dedup, payload, shared.services.clock.now())
             .await?;
         let part = match orphan {
-            Orphan::Adopt => actor::Part::Drive,
-            Orphan::Leave => actor::Part::Record,
+            Orphan::Adopt => takeover::Part::Drive,
+            Orphan::Leave => takeover::Part::Record,
         };
-        actor::ensure(shared, run, part).await?;
+        takeover::ensure(shared, run, part).await?;
         let deadline = tokio::time::Instant::now() + OUTCOME_TIMEOUT;
         let mut wait = OUTCOME_POLL;
         loop {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Engine, actor, pipelines};
+use super::{Engine, actor, pipelines, takeover};
 use crate::config::{Config, Layer};
 use crate::error::{Error, Kind, Result};
 use crate::id::{AgentId, BlobId, PipelineId, TaskId, random_hex};
@@ -106,7 +106,14 @@ impl Engine {
             Created::New { .. } => {
                 tracing::info!(run = %id, demo = machine.spec.demo, "started");
                 let row = self.row(&id).await?;
-                actor::start(&self.shared, row, Arc::clone(&request.repository), None, actor::Part::Drive).await?;
+                actor::start(
+                    &self.shared,
+                    row,
+                    Arc::clone(&request.repository),
+                    None,
+                    takeover::Part::Drive,
+                )
+                .await?;
                 Ok(Started {
                     pipeline: id,
                     status,

@@ -103,7 +103,11 @@ impl Engine {
         };
         let left = |view: &DayView| view.remaining.unwrap_or(f64::INFINITY);
         let first = of_repository.as_ref().filter(|here| left(here) < left(&of_user));
-        Ok(BudgetView { daily: first.unwrap_or(&of_user).clone(), per_provider, repository: of_repository })
+        Ok(BudgetView {
+            daily: first.unwrap_or(&of_user).clone(),
+            per_provider,
+            repository: of_repository,
+        })
     }
 
     /// The providers of this configuration and how they are.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use url::Url;
 
-use super::{Engine, actor};
+use super::{Engine, takeover};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{BlobId, PipelineId, RepositoryId};
@@ -210,7 +210,7 @@ impl Engine {
             .store
             .run(run)
             .await?
-            .ok_or_else(|| actor::unknown(run))
+            .ok_or_else(|| takeover::unknown(run))
     }
 
     /// Runs, newest first.
@@ -254,12 +254,7 @@ impl Engine {
     /// A stored run in short.
     pub async fn summary_of(&self, row: &RunRow) -> Result<PipelineSummary> {
         let totals = self.shared.services.store.ledger().run_totals(&row.id).await?;
-        let mut summary = summary(
-            row,
-            &row.machine()?,
-            &totals,
-            self.shared.services.clock.now(),
-        );
+        let mut summary = summary(row, &row.machine()?, &totals, self.shared.services.clock.now());
         if let Some(error) = self.halted(&row.id) {
             summary.status_reason = Some(format!("not driven right now: {error}"));
             summary.error = Some(ErrorView::from(&error));

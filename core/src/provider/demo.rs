@@ -24,9 +24,9 @@ use super::failure::{CallFailure, Sent};
 use super::http::Http;
 use super::message::{Content, Delta, Request, Response, Stop, Usage};
 use super::settings::{ModelSettings, ProviderKind, ProviderSettings};
-use crate::config::Price;
 use super::{Events, Provider};
 use crate::Result;
+use crate::config::Price;
 use briefing::Briefing;
 
 const KIND: &str = ProviderKind::Demo.as_str();

@@ -167,7 +167,9 @@ impl<'a> Call<'a> {
             repository: self.scope.repository.clone(),
             owner: self.scope.owner.clone(),
             amount,
-            caps: self.shared.caps(&candidate.provider, self.scope.max_cost, self.scope.daily_limits),
+            caps: self
+                .shared
+                .caps(&candidate.provider, self.scope.max_cost, self.scope.daily_limits),
             day: now.day(&self.shared.settings.zone),
             at: now,
         }

@@ -23,7 +23,9 @@ pub(super) fn price_of(models: &BTreeMap<String, ModelSettings>, model: &str) ->
         return Some((price, PriceBasis::Known));
     }
     let known = models.values().filter_map(|model| model.price);
-    known.reduce(Price::dearest).map(|price| (price, PriceBasis::Assumed))
+    known
+        .reduce(Price::dearest)
+        .map(|price| (price, PriceBasis::Assumed))
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use super::beneath::{Existing, Permissions, Replacement, Root, is_link, is_regul
 use super::overlay::Executable;
 use super::patch::{Change, FileChange, FileMode, HunkKind};
 use super::review::{self, Placed};
-use crate::pipeline::HunkState;
 use crate::id::HunkId;
+use crate::pipeline::HunkState;
 use crate::{Error, Kind, Result};
 
 /// The largest file that is changed on disk.

@@ -63,6 +63,18 @@ function rig.attached()
   return client and client.initialized or false
 end
 
+--- Whether a code action with these words is offered at the cursor.
+---@param part string
+function rig.offers(part)
+  local client = vim.lsp.get_clients({ name = "clode", bufnr = 0 })[1]
+  local params = vim.lsp.util.make_range_params(0, client.offset_encoding)
+  params.context = { diagnostics = {} }
+  local answer = client:request_sync("textDocument/codeAction", params, 1000, 0)
+  return vim.iter(answer and answer.result or {}):any(function(action)
+    return action.title:find(part, 1, true) ~= nil
+  end)
+end
+
 ---@param keys string in Vim's notation
 function rig.press(keys)
   vim.api.nvim_feedkeys(vim.keycode(keys), "tx", false)

@@ -115,7 +115,10 @@ impl<'a> Call<'a> {
             return Err(NotNow::out(reason));
         }
         let models = &registered.settings.models;
-        let has_budget = !self.shared.caps(provider, self.scope.max_cost, self.scope.daily_limits).is_empty();
+        let has_budget = !self
+            .shared
+            .caps(provider, self.scope.max_cost, self.scope.daily_limits)
+            .is_empty();
         let (price, basis) = match price_of(models, &candidate.model) {
             Some(known) => known,
             None if has_budget => return Err(NotNow::out("no known price, and a budget is set")),

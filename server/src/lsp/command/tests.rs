@@ -151,7 +151,9 @@ async fn a_task_may_come_from_a_comment_that_moved_since_the_editor_asked() {
     crate::lsp::sync::did_open(&lab.session, &open);
     let place = |line: u32| json!({"line": line, "character": 0});
     let insert = json!([{"range": {"start": place(0), "end": place(0)}, "text": "\n\n"}]);
-    crate::lsp::sync::did_change(&lab.session, &json!({"textDocument": {"uri": uri, "version": 2}, "contentChanges": insert}),
+    crate::lsp::sync::did_change(
+        &lab.session,
+        &json!({"textDocument": {"uri": uri, "version": 2}, "contentChanges": insert}),
     );
     let context = |version: i32, line: u32| json!({"context": {"textDocument": {"uri": uri, "version": version}, "range": {"start": place(line), "end": place(line)}}});
     let (run, _) = lab.planned(context(1, 0)).await;

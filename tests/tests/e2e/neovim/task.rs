@@ -104,6 +104,9 @@ async fn a_plan_can_be_approved_where_it_is_read() {
     desk.act_on_the_todo("Implement").await;
     desk.nvim.pipeline("awaitingApproval", Some("plan")).await;
     desk.nvim.command("Clode plan").await;
+    desk.nvim
+        .until("return rig.offers(...)", &json!(["Approve plan"]))
+        .await;
 
     desk.nvim.will_choose("Approve plan").await;
     desk.nvim.lua("vim.lsp.buf.code_action()", &json!([])).await;
@@ -137,13 +140,17 @@ async fn a_plan_can_be_edited_before_it_is_approved() {
         .await;
     assert_eq!(clients, 1, "the server that asked is the one that reads it");
     desk.nvim.command("write").await;
+    desk.nvim.command("Clode plan").await;
+    // Reading it again until the server has taken the saved text over.
+    let look =
+        "vim.cmd.edit() return vim.bo.buftype == 'nofile' and vim.fn.search('Keep the docstring', 'w') > 0";
+    desk.nvim.until(look, &json!([])).await;
     desk.nvim.command("Clode approve").await;
 
     // Then that is the plan which is carried out
     desk.nvim.pipeline("awaitingApproval", Some("patch")).await;
-    desk.nvim.command("Clode plan").await;
-    let look = "return vim.bo.buftype == 'nofile' and table.concat(vim.api.nvim_buf_get_lines(0, 0, -1, true), '\\n')";
-    let plan = desk.nvim.until(look, &json!([])).await;
+    let look = "vim.cmd.edit() return table.concat(vim.api.nvim_buf_get_lines(0, 0, -1, true), '\\n')";
+    let plan = desk.nvim.lua(look, &json!([])).await;
     let plan = plan.as_str().unwrap_or_default();
     assert!(plan.contains("Keep the docstring"), "{plan}");
     desk.leave().await;

@@ -305,14 +305,8 @@ mod tests {
             (" cargo test\n", "ask cargo test"),
             ("make check", "allow "),
             ("cd /slot/wt/app && make check", "allow "),
-            (
-                "cd /tmp && make check",
-                "ask cd /tmp && make check",
-            ),
-            (
-                "cargo test; rm -rf /",
-                "ask cargo test; rm -rf /",
-            ),
+            ("cd /tmp && make check", "ask cd /tmp && make check"),
+            ("cargo test; rm -rf /", "ask cargo test; rm -rf /"),
             ("cargo test --all", "ask cargo test --all"),
             ("curl http://example.org", "deny"),
             ("x=$(/usr/bin/wget y)", "deny"),

@@ -1,0 +1,145 @@
+//! What a person wants of a run: stored signals, taken in one by one, each with its outcome and its audit.
+
+use super::actor::Actor;
+use super::signal::{Outcome, Signal};
+use crate::error::{Error, Kind, Result};
+use crate::pipeline::{Answer, Effect, Event};
+use crate::plan::Plan;
+use crate::store::{AuditRecord, SignalId};
+
+impl Actor {
+    pub(super) async fn take_signals(&mut self) -> Result<()> {
+        for row in self.shared.services.store.pending_signals(&self.run).await? {
+            let outcome = self.take_signal(row.id, &row.payload).await;
+            match outcome {
+                Ok(effects) => {
+                    for effect in effects {
+                        self.perform(effect);
+                    }
+                }
+                Err(error) if is_fatal(&error) => return Err(error),
+                Err(error) => {
+                    let outcome = self.encode(&Outcome::Rejected(error))?;
+                    let state = self.encode(&self.machine)?;
+                    self.commit(
+                        state,
+                        self.machine.status(),
+                        "rejected".to_owned(),
+                        Vec::new(),
+                        vec![(row.id, outcome)],
+                    )
+                    .await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn take_signal(&mut self, id: SignalId, payload: &str) -> Result<Vec<Effect>> {
+        let signal: Signal = serde_json::from_str(payload)
+            .map_err(|error| Error::internal(format!("a control cannot be read: {error}")))?;
+        let event = self.event_of(signal).await?;
+        let record = self.audit_record(&event);
+        let effects = self.store(event, Some(id)).await?;
+        if let Some(record) = record
+            && let Err(error) = self.shared.services.store.audit(record).await
+        {
+            tracing::error!(%error, "an answer could not be written into the audit");
+        }
+        Ok(effects)
+    }
+
+    /// What the audit keeps of a person's decision: who, from where, about exactly what.
+    pub(super) fn audit_record(&self, event: &Event) -> Option<AuditRecord> {
+        let (by, action, detail) = match event {
+            Event::Answered {
+                approval,
+                gate,
+                answer,
+                by,
+                ..
+            } => {
+                let id = self.machine.find_gate(approval.clone(), *gate).ok()?;
+                (
+                    by,
+                    "approval",
+                    serde_json::json!({"approvalId": id, "answer": answer, "from": by.detail}),
+                )
+            }
+            Event::HunksDecided { outcomes, by, .. } => (
+                by,
+                "hunks",
+                serde_json::json!({"outcomes": outcomes, "from": by.detail}),
+            ),
+            Event::Cancelled { by } => (by, "cancel", serde_json::json!({"from": by.detail})),
+            _ => return None,
+        };
+        Some(AuditRecord {
+            at: self.now(),
+            run: Some(self.run.clone()),
+            actor: by.surface.clone(),
+            action: action.to_owned(),
+            detail: detail.to_string(),
+        })
+    }
+
+    pub(super) async fn event_of(&self, signal: Signal) -> Result<Event> {
+        Ok(match signal {
+            Signal::Answer {
+                approval,
+                gate,
+                answer,
+                by,
+            } => {
+                let plan_document = match &answer.plan {
+                    Some(plan) if answer.approved => {
+                        Plan::parse(plan, &|agent| crate::agent::find(agent).is_some())?;
+                        Some(
+                            self.shared
+                                .services
+                                .store
+                                .put_blob(plan.clone().into_bytes())
+                                .await?,
+                        )
+                    }
+                    _ => None,
+                };
+                Event::Answered {
+                    approval,
+                    gate,
+                    answer: Answer { plan: None, ..answer },
+                    plan_document,
+                    by,
+                }
+            }
+            Signal::Draft { plan } => Event::PlanDrafted {
+                draft: self.shared.services.store.put_blob(plan.into_bytes()).await?,
+            },
+            Signal::Decide {
+                outcomes,
+                comment,
+                by,
+            } => Event::HunksDecided {
+                outcomes,
+                comment,
+                by,
+            },
+            Signal::Pause => Event::Paused,
+            Signal::Resume => Event::Resumed,
+            Signal::Cancel { by } => Event::Cancelled { by },
+            Signal::Retry { from, pipeline } => {
+                super::routing::router(&self.shared, &self.config).forgive();
+                let steps = match pipeline {
+                    Some(name) => Some(super::pipelines::steps(&self.config, &name, None)?),
+                    None => None,
+                };
+                Event::Retried { from, steps }
+            }
+        })
+    }
+}
+
+/// Whether the run cannot be driven on, whatever the control was.
+fn is_fatal(error: &Error) -> bool {
+    error.code == "fenced" || error.kind == Kind::Io
+}
