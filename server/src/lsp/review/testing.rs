@@ -707,9 +707,7 @@ impl Editor {
                 std::fs::rename(path("oldUri"), path("newUri")).unwrap();
                 let closed = self.session.documents().close(&from);
                 if let Some(document) = closed {
-                    self.session
-                        .documents()
-                        .open(to.clone(), "text", 1, &document.text());
+                    self.session.documents().open(to.clone(), 1, &document.text());
                 }
                 review::document_changed(&self.session, &from);
                 review::document_changed(&self.session, &to);
