@@ -235,6 +235,7 @@ impl Router {
 
     /// One logical call. The router fills in the model, and may lower `max_tokens` to what the budget
     /// and the model allow.
+    #[tracing::instrument(name = "chat", skip_all, fields(run = %scope.run, step = %scope.step, agent = %scope.agent, ordinal = scope.ordinal))]
     pub async fn call(
         &self,
         scope: &CallScope,

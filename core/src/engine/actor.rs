@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::admission::Place;
 use super::takeover::Part;
@@ -111,7 +112,7 @@ pub(super) async fn start(
     locked(&shared.halted).remove(&row.id);
     locked(&shared.actors).insert(row.id, handle.clone());
     handle.wake();
-    tokio::spawn(actor.drive(inbox, handle, first));
+    tokio::spawn(actor.drive(inbox, handle, first).in_current_span());
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::actor::{Actor, LiveStep, Message};
 use super::context::StepContext;
@@ -48,12 +49,13 @@ impl Actor {
     /// Runs `work` beside the actor; its event comes back through the inbox.
     fn beside<F: Future<Output = Event> + Send + 'static>(&self, work: F) {
         let (inbox, stop) = (self.inbox_sender.clone(), self.shared.stop.clone());
-        tokio::spawn(async move {
+        let told = async move {
             let Some(event) = stop.run_until_cancelled(work).await else {
                 return;
             };
             let _ = inbox.send(Message::Event(Box::new(event))).await;
-        });
+        };
+        tokio::spawn(told.in_current_span());
     }
 
     fn take_snapshot(&self, buffers: Option<BlobId>) {
@@ -119,7 +121,8 @@ impl Actor {
         let context = StepContext::new(self, order, cancel.clone());
         let inbox = self.inbox_sender.clone();
         let work = run_agent(context, before, step.clone(), attempt, inbox);
-        let task = tokio::spawn(work);
+        let span = tracing::info_span!("step", %step, attempt);
+        let task = tokio::spawn(work.instrument(span));
         self.steps.insert(
             step,
             LiveStep {

@@ -176,6 +176,7 @@ impl<'a> Call<'a> {
     }
 
     /// One physical send. An answer, or none when it is worth going on.
+    #[tracing::instrument(name = "send", skip_all, fields(provider = %chosen.candidate.provider, model = %chosen.candidate.model, send = self.sends))]
     async fn send(&mut self, mut chosen: Chosen<'_>) -> Result<Option<Answer>, RouteFailure> {
         self.request.model.clone_from(&chosen.candidate.model);
         self.request.max_tokens = chosen.output;

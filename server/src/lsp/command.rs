@@ -7,6 +7,7 @@ use clode_core::{Error, Kind, Result};
 use futures::future::BoxFuture;
 use serde_json::Value;
 use tower_lsp::jsonrpc;
+use tracing::Instrument;
 
 mod apply;
 pub(crate) mod arguments;
@@ -122,7 +123,8 @@ async fn carry_out(session: &Session, params: Value, subject: Subject) -> Result
             .cloned(),
         subject,
     };
-    (command.run)(session, invocation).await
+    let span = tracing::info_span!("command", command = command.id);
+    (command.run)(session, invocation).instrument(span).await
 }
 
 /// The error for the editor; where the state does not allow the call, with that state.
