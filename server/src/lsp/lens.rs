@@ -1,7 +1,7 @@
 //! Code lenses: hunks under review, where a task began, plan and patch documents; no I/O.
 
 use clode_core::Result;
-use clode_core::pipeline::{GateKind, HunkState};
+use clode_core::pipeline::{GateKind, HunkState, Status};
 use lsp_types::Range;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -10,6 +10,7 @@ use url::Url;
 use super::action::{comment, gate, hunk, run};
 use super::command::{arguments, edit_plan};
 use super::document::Document;
+use super::notices::words::waits_for;
 use super::review::{FileReview, RunReview};
 use super::session::Session;
 use crate::review::{address, at_line};
@@ -133,11 +134,12 @@ fn at_origin(run: &RunReview, uri: &Url, document: &Document) -> Vec<Value> {
         origin.start_line,
         origin.text.lines().next().unwrap_or_default(),
     ));
-    let title = format!(
-        "Clode: {} ({}%)",
-        run.machine.status().as_str(),
-        run.machine.progress()
-    );
+    let waiting = run.machine.open_gates().find(|gate| gate.kind.holds_the_run());
+    let stands = match (run.machine.status(), waiting) {
+        (Status::AwaitingApproval, Some(gate)) => format!("waiting: {}", waits_for(gate.kind)),
+        (status, _) => status.as_str().to_owned(),
+    };
+    let title = format!("Clode: {stands} ({}%)", run.machine.progress());
     let mut lenses = vec![lens(place, &title, "clode.document", &gate::show_arguments(run))];
     for open in run.machine.open_gates() {
         lenses.extend(

@@ -10,7 +10,7 @@ mod desk;
 mod prompt;
 mod status;
 mod watcher;
-mod words;
+pub(crate) mod words;
 
 #[cfg(test)]
 mod tests;

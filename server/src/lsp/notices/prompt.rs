@@ -91,7 +91,7 @@ fn choices(gate: &Gate) -> Vec<(String, Answer)> {
     };
     let list: Vec<(&str, Answer)> = match gate.kind {
         GateKind::Plan => vec![("Reject", Answer::default()), ("Approve", yes())],
-        GateKind::Patch => vec![("Reject all", Answer::default()), ("Apply all", yes())],
+        GateKind::Patch => vec![("Reject all", Answer::default()), ("Accept all", yes())],
         GateKind::Budget => vec![("Stop here", Answer::default()), ("Go on today", with("today"))],
         GateKind::Permission => {
             vec![

@@ -47,7 +47,7 @@ pub(super) fn shown(machine: &Machine, model: Option<&str>, cost: Money) -> Show
 }
 
 /// What a gate wants of a person.
-pub(super) const fn waits_for(gate: GateKind) -> &'static str {
+pub(crate) const fn waits_for(gate: GateKind) -> &'static str {
     match gate {
         GateKind::Plan => "approve plan",
         GateKind::Patch => "approve patch",
