@@ -6,7 +6,6 @@
 //! and whether the send may have cost something.
 
 pub mod anthropic;
-pub mod claude_code;
 pub mod demo;
 pub mod failure;
 pub mod http;

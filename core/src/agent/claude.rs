@@ -7,6 +7,7 @@
 pub(crate) mod launch;
 pub(crate) mod meter;
 pub(crate) mod outcome;
+pub(crate) mod provider;
 pub(crate) mod session;
 mod wire;
 

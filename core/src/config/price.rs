@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use super::settings::{Capability, ModelSettings, PriceSettings};
 use crate::money::Money;
-use crate::provider::Usage;
 
 pub(crate) use table::vendor;
 
@@ -57,17 +56,6 @@ pub struct Tokens {
     pub cache_read: u64,
     /// Of the prompt, written to a cache.
     pub cache_write: u64,
-}
-
-impl From<Usage> for Tokens {
-    fn from(usage: Usage) -> Self {
-        Self {
-            input: usage.input_tokens,
-            output: usage.output_tokens,
-            cache_read: usage.cache_read_tokens,
-            cache_write: usage.cache_write_tokens,
-        }
-    }
 }
 
 impl Price {

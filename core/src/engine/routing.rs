@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Shared, locked};
+use crate::agent::claude::provider::{ClaudeCode, Parts};
 use crate::config::{CapScope, Config, ProviderKind as Kind, Readiness};
 use crate::money::Money;
 use crate::process::find_program;
-use crate::provider::claude_code::{ClaudeCode, Parts};
 use crate::provider::{ModelSettings, Provider, ProviderKind, ProviderSettings};
 use crate::router::{Candidate, ProviderLimits, RetrySettings, Router, RouterSettings};
 

@@ -11,16 +11,16 @@ use secrecy::SecretString;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-use super::message::{Content, Delta, Message, Request, Response, Role, Stop};
-use super::{CallFailure, Events, FailureClass, Provider, Sent};
-use crate::agent::claude::launch::{self, Account, Launch, Program, SystemPrompt, Talk};
-use crate::agent::claude::meter::Meter;
-use crate::agent::claude::outcome::Outcome;
-use crate::agent::claude::session::{self, Ended, Host, ToolCall, Verdict};
+use super::launch::{self, Account, Launch, Program, SystemPrompt, Talk};
+use super::meter::Meter;
+use super::outcome::Outcome;
+use super::session::{self, Ended, Host, ToolCall, Verdict};
 use crate::agent::private::{PrivateFolder, private_folder};
 use crate::config::{Environment, SandboxMode};
 use crate::error::{Error, Result};
 use crate::process::{Confinement, Network, SandboxPolicy, Spawner};
+use crate::provider::message::{Content, Delta, Message, Request, Response, Role, Stop};
+use crate::provider::{CallFailure, Events, FailureClass, Provider, Sent};
 
 /// As in the configuration.
 const KIND: &str = "claude-code";
@@ -29,28 +29,28 @@ const TURNS_MAX: u32 = 2;
 
 /// What it is built from.
 #[derive(Debug, Clone)]
-pub struct Parts {
+pub(crate) struct Parts {
     /// Starts it.
-    pub spawner: Spawner,
+    pub(crate) spawner: Spawner,
     /// The process environment.
-    pub environment: Arc<Environment>,
+    pub(crate) environment: Arc<Environment>,
     /// For the private folder of each call.
-    pub cache: PathBuf,
+    pub(crate) cache: PathBuf,
     /// Whether it is confined.
-    pub sandbox: SandboxMode,
+    pub(crate) sandbox: SandboxMode,
     /// The program, by absolute path.
-    pub program: PathBuf,
+    pub(crate) program: PathBuf,
     /// Arguments before ours.
-    pub first_args: Vec<String>,
+    pub(crate) first_args: Vec<String>,
     /// The key; the user's own login without one.
-    pub key: Option<SecretString>,
+    pub(crate) key: Option<SecretString>,
     /// Where it sends to, if not to the usual address.
-    pub base_url: Option<String>,
+    pub(crate) base_url: Option<String>,
 }
 
 /// The provider.
 #[derive(Debug)]
-pub struct ClaudeCode {
+pub(crate) struct ClaudeCode {
     parts: Parts,
     program: Program,
     /// Asked once.
@@ -59,7 +59,7 @@ pub struct ClaudeCode {
 
 impl ClaudeCode {
     /// Starts nothing yet.
-    pub fn new(parts: Parts) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
         let program = Program {
             path: parts.program.clone(),
             first_args: parts.first_args.clone(),
