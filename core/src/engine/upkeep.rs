@@ -1,10 +1,12 @@
 //! What must be done now and then: slots and scratch of the dead, a backup of the database, contents and
 //! commits that nothing refers to.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shared;
+use crate::clock::Timestamp;
 
 /// Wait after the start, so that an editor gets its answers first.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
@@ -12,6 +14,11 @@ const FIRST_WAIT: Duration = Duration::from_secs(5);
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// Ready slots that are kept for each repository.
 const POOLED_SLOTS_MAX: u32 = 4;
+
+/// Folders in the cache that hold the private homes and sessions of children.
+const PRIVATE_FOLDERS: [&str; 2] = ["private", "claude"];
+/// A private folder that nothing was written to for so long belongs to nobody (two days).
+const PRIVATE_AGE_MS_MAX: u64 = 2 * 24 * 60 * 60 * 1000;
 
 /// Does it until the engine stops.
 pub(super) fn start(shared: &Arc<Shared>) {
@@ -36,6 +43,7 @@ async fn round(shared: &Shared) {
         Ok(swept) => tracing::debug!(?swept, "swept working directories"),
         Err(error) => tracing::warn!(%error, "working directories could not be swept"),
     }
+    sweep_private(&services.cache, services.clock.now());
     if services.store.writable().is_err() {
         return;
     }
@@ -53,5 +61,26 @@ async fn round(shared: &Shared) {
     match services.workspaces.tidy(needed.as_ref()).await {
         Ok(tidied) => tracing::debug!(?tidied, "tidied private repositories"),
         Err(error) => tracing::warn!(%error, "private repositories could not be tidied"),
+    }
+}
+
+/// Removes private folders of children whose process was killed before it could do so itself.
+fn sweep_private(cache: &Path, now: Timestamp) {
+    for kind in PRIVATE_FOLDERS {
+        for entry in std::fs::read_dir(cache.join(kind))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let modified = entry.metadata().and_then(|found| found.modified()).ok();
+            let age = modified
+                .and_then(|time| jiff::Timestamp::try_from(time).ok())
+                .map(|time| now.since_ms(Timestamp(time.as_millisecond())));
+            if age.is_some_and(|age| age > PRIVATE_AGE_MS_MAX)
+                && let Err(error) = std::fs::remove_dir_all(entry.path())
+            {
+                tracing::debug!(%error, "a private folder stays");
+            }
+        }
     }
 }

@@ -279,7 +279,12 @@ impl Engine {
             plan: self.text(machine.plan.as_ref()).await?,
             patch,
             base: machine.base.as_ref().map(ToString::to_string),
-            test_runs: outputs().flat_map(|output| output.test_runs.clone()).collect(),
+            test_runs: machine
+                .earlier_test_runs
+                .iter()
+                .cloned()
+                .chain(outputs().flat_map(|output| output.test_runs.clone()))
+                .collect(),
             findings: outputs().flat_map(|output| output.findings.clone()).collect(),
             knowledge: outputs().flat_map(|output| output.knowledge.clone()).collect(),
             files: Vec::new(),

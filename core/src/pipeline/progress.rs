@@ -4,10 +4,15 @@ use super::event::{Effect, RunEvent};
 use super::gate::GateKind;
 use super::spec::StepRole;
 use super::state::{Ending, Machine};
-use super::step::{StepFailure, StepFailureClass, StepOutput, StepRecord, StepStatus, Verdict};
+use super::step::{StepFailure, StepFailureClass, StepOutput, StepRecord, StepStatus, TestRun, Verdict};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::StepId;
+
+/// Test runs of earlier rounds that are kept.
+const EARLIER_RUNS_MAX: usize = 50;
+/// What is kept of the output of such a run (characters).
+const EARLIER_OUTPUT_CHARS_MAX: usize = 4_000;
 
 impl Machine {
     /// The record of a step that runs this very attempt; late words of an earlier one are ignored.
@@ -68,6 +73,7 @@ impl Machine {
         match changed {
             Some(change) if self.round <= self.spec.rounds_max => {
                 self.round += 1;
+                self.remember(&output.test_runs);
                 for id in self.downstream(&change) {
                     if let Some(record) = self.step_mut(&id) {
                         record.reset();
@@ -85,6 +91,17 @@ impl Machine {
             }
             None => {}
         }
+    }
+
+    /// Keeps what was tested in a round that goes back, so that it can still be looked at.
+    fn remember(&mut self, runs: &[TestRun]) {
+        let short = runs.iter().map(|run| TestRun {
+            output: run.output.chars().take(EARLIER_OUTPUT_CHARS_MAX).collect(),
+            ..run.clone()
+        });
+        self.earlier_test_runs.extend(short);
+        let above = self.earlier_test_runs.len().saturating_sub(EARLIER_RUNS_MAX);
+        self.earlier_test_runs.drain(..above);
     }
 
     pub(super) fn step_failed(

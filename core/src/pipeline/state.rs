@@ -6,7 +6,7 @@ use super::MACHINE_VERSION;
 use super::gate::Gate;
 use super::patch::{HunkRecord, PatchStage};
 use super::spec::{RunSpec, StepRole};
-use super::step::{StepRecord, StepStatus};
+use super::step::{StepRecord, StepStatus, TestRun};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::{BlobId, CommitId, StepId, TreeId};
@@ -119,6 +119,9 @@ pub struct Machine {
     pub ending: Option<Ending>,
     /// Why it gave up.
     pub error: Option<Error>,
+    /// Test runs of rounds that went back to the Developer, oldest first, their output cut short.
+    #[serde(default)]
+    pub earlier_test_runs: Vec<TestRun>,
     pub(super) admitted: bool,
     pub(super) snapshot: SnapshotStage,
     pub(super) findings: Option<BlobId>,
@@ -151,6 +154,7 @@ impl Machine {
             status_reason: None,
             ending: None,
             error: None,
+            earlier_test_runs: Vec::new(),
             admitted: false,
             snapshot: SnapshotStage::Todo,
             findings: None,

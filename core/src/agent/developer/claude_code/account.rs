@@ -129,28 +129,35 @@ impl Contract {
     }
 }
 
-/// The provider that pays: the one that the Developer is routed to if Claude Code can use it, that with
-/// the model `claude-code` before others; else the program's own; else one with a key for the same models.
+/// The provider that pays: the one that is named with the model `claude-code`; else a `claude-code` provider
+/// with a key of its own; else the one that the Developer is routed to, if Claude Code can use it; else the
+/// program's own login; else any with a key for the same models.
 fn payer<'c>(config: &'c Config, agent: &crate::id::AgentId) -> Option<(&'c str, &'c ProviderConfig)> {
     let ready = |provider: &ProviderConfig| provider.readiness == Readiness::Ready;
     let usable = |provider: &ProviderConfig| {
         matches!(provider.kind, ProviderKind::Anthropic | ProviderKind::ClaudeCode) && ready(provider)
     };
-    let mut routes = config.route(agent);
-    routes.sort_by_key(|route| route.model != roster::CLAUDE_CODE_MODEL);
-    let first_choice = routes
-        .iter()
-        .filter_map(|route| config.providers.get_key_value(&route.provider))
-        .find(|(_, provider)| usable(provider));
-    let of_kind = |kind: ProviderKind| {
-        config
-            .providers
-            .iter()
-            .find(|(_, provider)| provider.kind == kind && ready(provider))
+    let routes = config.route(agent);
+    let routed_with = |wanted: &dyn Fn(&str) -> bool| {
+        let fitting = routes.iter().filter(|route| wanted(&route.model));
+        fitting
+            .filter_map(|route| config.providers.get_key_value(&route.provider))
+            .find(|(_, provider)| usable(provider))
     };
-    first_choice
-        .or_else(|| of_kind(ProviderKind::ClaudeCode))
-        .or_else(|| of_kind(ProviderKind::Anthropic))
+    let of_kind = |kind: ProviderKind, wanted: &dyn Fn(&ProviderConfig) -> bool| {
+        let ready_ones = config.providers.iter().filter(|(_, provider)| ready(provider));
+        let mut fitting = ready_ones.filter(|(_, provider)| provider.kind == kind && wanted(provider));
+        fitting.next()
+    };
+    routed_with(&|model| model == roster::CLAUDE_CODE_MODEL)
+        .or_else(|| {
+            of_kind(ProviderKind::ClaudeCode, &|provider| {
+                provider.api_key_env.is_some()
+            })
+        })
+        .or_else(|| routed_with(&|_| true))
+        .or_else(|| of_kind(ProviderKind::ClaudeCode, &|_| true))
+        .or_else(|| of_kind(ProviderKind::Anthropic, &|_| true))
         .map(|(id, provider)| (id.as_str(), provider))
 }
 
