@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 pub use configuration::{ClientSettings, Configurations, Configured};
 pub use context::{ModelAnswer, ResumePoint, StepContext, WorkingDirectory};
 pub use signal::{Orphan, Signal};
-pub use start::{StartRequest, Started};
+pub use start::{Buffers, StartRequest, Started};
 pub use status::{BudgetView, DayView, ProviderView};
 pub use view::{ErrorView, MetricsView, PipelineDetail, PipelineSummary, StepView, TaskView, file_uri};
 pub use wait::{Until, Waited};

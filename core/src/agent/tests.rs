@@ -147,7 +147,7 @@ impl World {
             repository,
             task,
             options,
-            buffers: Vec::new(),
+            buffers: crate::engine::Buffers::default(),
             single,
         };
         self.engine.start(request).await.expect("started").pipeline

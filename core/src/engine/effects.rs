@@ -10,6 +10,7 @@ use tracing::Instrument;
 
 use super::actor::{Actor, LiveStep, Message};
 use super::context::StepContext;
+use super::start::Buffers;
 use super::takeover::Part;
 use super::{Services, locked};
 use crate::error::{Error, Result};
@@ -63,9 +64,10 @@ impl Actor {
         self.beside(async move {
             match limited("snapshot", snapshot(&services, &repository, buffers)).await {
                 Ok(snapshot) => Event::SnapshotTaken {
-                    commit: snapshot.commit,
-                    tree: snapshot.tree,
-                    withheld: snapshot.withheld,
+                    commit: snapshot.shown.commit,
+                    tree: snapshot.shown.tree,
+                    for_agents: snapshot.for_agents,
+                    withheld: snapshot.shown.withheld,
                 },
                 Err(error) => Event::SnapshotFailed { error },
             }
@@ -145,13 +147,41 @@ async fn limited<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result
     })
 }
 
-async fn snapshot(services: &Services, repository: &Repository, buffers: Option<BlobId>) -> Result<Snapshot> {
-    let buffers: Vec<Buffer> = match buffers {
+/// What the person sees, and what agents see where that is something else.
+struct Snapshots {
+    shown: Snapshot,
+    for_agents: Option<CommitId>,
+}
+
+async fn snapshot(
+    services: &Services,
+    repository: &Repository,
+    buffers: Option<BlobId>,
+) -> Result<Snapshots> {
+    let buffers: Buffers = match buffers {
         Some(id) => serde_json::from_slice(&services.store.blob(&id).await?)
             .map_err(|error| Error::internal(format!("stored buffers cannot be read: {error}")))?,
-        None => Vec::new(),
+        None => Buffers::default(),
     };
-    services.workspaces.snapshot(repository, &buffers).await
+    let shown = services.workspaces.snapshot(repository, &buffers.shown).await?;
+    if buffers.for_agents.is_empty() {
+        return Ok(Snapshots {
+            shown,
+            for_agents: None,
+        });
+    }
+    let seen_differently =
+        |buffer: &Buffer| buffers.for_agents.iter().find(|other| other.path == buffer.path);
+    let theirs: Vec<Buffer> = buffers
+        .shown
+        .iter()
+        .map(|buffer| seen_differently(buffer).unwrap_or(buffer).clone())
+        .collect();
+    let for_agents = services.workspaces.snapshot(repository, &theirs).await?.commit;
+    Ok(Snapshots {
+        shown,
+        for_agents: Some(for_agents),
+    })
 }
 
 async fn prepare(

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Engine, actor, pipelines, takeover};
 use crate::config::{Config, Layer};
 use crate::error::{Error, Kind, Result};
@@ -22,6 +24,17 @@ const RETRY_MAX_MS: i64 = 60_000;
 /// Characters of a task's id that its run's name keeps.
 const TASK_ID_CHARS_MAX: usize = 48;
 
+/// The unsaved text that a run starts from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Buffers {
+    /// As the person sees it: what the result is merged onto.
+    pub shown: Vec<Buffer>,
+    /// Those of them that agents get to see differently: without the lines that were written to us.
+    #[serde(default)]
+    pub for_agents: Vec<Buffer>,
+}
+
 /// What is to be started.
 #[derive(Debug, Clone)]
 pub struct StartRequest {
@@ -32,7 +45,7 @@ pub struct StartRequest {
     /// How.
     pub options: RunOptions,
     /// Unsaved text.
-    pub buffers: Vec<Buffer>,
+    pub buffers: Buffers,
     /// Only this agent, with its request (JSON).
     pub single: Option<(AgentId, serde_json::Value)>,
 }
@@ -159,7 +172,7 @@ impl Engine {
             .shared
             .services
             .workspaces
-            .snapshot(&request.repository, &request.buffers)
+            .snapshot(&request.repository, &request.buffers.shown)
             .await?;
         Ok((snapshot.tree.as_str() == row.reuse).then_some(row))
     }
@@ -219,7 +232,7 @@ fn identity(request: &StartRequest) -> Result<String> {
 fn freeze(request: &StartRequest, config: &Config, steps: Vec<StepSpec>) -> Result<(Machine, Vec<Vec<u8>>)> {
     let mut blobs = Vec::new();
     let config_blob = keep(&mut blobs, encode(config)?);
-    let buffers = if request.buffers.is_empty() {
+    let buffers = if request.buffers.shown.is_empty() {
         None
     } else {
         Some(keep(&mut blobs, encode(&request.buffers)?))

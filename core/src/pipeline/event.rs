@@ -25,6 +25,9 @@ pub enum Event {
         commit: CommitId,
         /// Its tree: the same files have the same one.
         tree: TreeId,
+        /// The files as agents get to see them, where that is something else.
+        #[serde(default)]
+        for_agents: Option<CommitId>,
         /// Files that agents do not get to see.
         withheld: Vec<String>,
     },

@@ -28,8 +28,13 @@ impl Machine {
             Event::SnapshotTaken {
                 commit,
                 tree,
+                for_agents,
                 withheld,
-            } => self.snapshot_taken(commit, tree, withheld),
+            } => {
+                if self.snapshot_taken(commit, tree, withheld) {
+                    self.agents_base = for_agents;
+                }
+            }
             Event::SnapshotFailed { error } => {
                 self.snapshot = SnapshotStage::Todo;
                 self.end(Ending::Failed, Some(error), effects);
@@ -115,13 +120,16 @@ impl Machine {
         }
     }
 
-    fn snapshot_taken(&mut self, commit: CommitId, tree: TreeId, withheld: Vec<String>) {
-        if self.snapshot == SnapshotStage::Running {
+    /// Whether it was waited for.
+    fn snapshot_taken(&mut self, commit: CommitId, tree: TreeId, withheld: Vec<String>) -> bool {
+        let awaited = self.snapshot == SnapshotStage::Running;
+        if awaited {
             self.snapshot = SnapshotStage::Done;
             self.base = Some(commit);
             self.base_tree = Some(tree);
             self.withheld = withheld;
         }
+        awaited
     }
 
     pub(super) fn document_uri(&self, name: &str) -> String {

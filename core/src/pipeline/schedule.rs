@@ -75,7 +75,9 @@ impl Machine {
     }
 
     fn start_step(&mut self, at: Timestamp, id: &StepId, effects: &mut Vec<Effect>) {
-        let Some(base) = self.base.clone() else { return };
+        let Some(base) = self.agents_base.clone().or_else(|| self.base.clone()) else {
+            return;
+        };
         if self.nothing_to_learn(id) {
             if let Some(step) = self.step_mut(id) {
                 step.status = StepStatus::Skipped;

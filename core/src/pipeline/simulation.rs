@@ -191,6 +191,7 @@ impl World {
             Work::Snapshot => Event::SnapshotTaken {
                 commit: CommitId::new("base"),
                 tree: TreeId::new("tree"),
+                for_agents: None,
                 withheld: vec![],
             },
             Work::Patch => {

@@ -91,6 +91,9 @@ pub struct Machine {
     pub base: Option<CommitId>,
     /// Their tree.
     pub base_tree: Option<TreeId>,
+    /// The files that agents start from, where they see something else than the person.
+    #[serde(default)]
+    pub agents_base: Option<CommitId>,
     /// Files that agents do not get to see.
     pub withheld: Vec<String>,
     /// The files as the agents left them.
@@ -140,6 +143,7 @@ impl Machine {
             round: 1,
             base: None,
             base_tree: None,
+            agents_base: None,
             withheld: Vec::new(),
             result: None,
             brief: None,

@@ -72,6 +72,7 @@ impl Run {
         run.event(Event::SnapshotTaken {
             commit: CommitId::new("base"),
             tree: TreeId::new("tree"),
+            for_agents: None,
             withheld: vec![],
         });
         run

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use clap::Args;
-use clode_core::engine::StartRequest;
+use clode_core::engine::{Buffers, StartRequest};
 use clode_core::id::{AgentId, PipelineId, StepId, TaskId};
 use clode_core::money::Money;
 use clode_core::task::{ApplyMode, Priority, RunOptions, Task, TestCommand};
@@ -95,7 +95,7 @@ impl Agent {
             repository: desk.repository.clone(),
             task,
             options,
-            buffers: Vec::new(),
+            buffers: Buffers::default(),
             single,
         })
     }

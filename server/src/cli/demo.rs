@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clode_core::Result;
-use clode_core::engine::StartRequest;
+use clode_core::engine::{Buffers, StartRequest};
 use clode_core::id::TaskId;
 use clode_core::pipeline::Status;
 use clode_core::task::{ApplyMode, RunOptions, Task};
@@ -103,7 +103,7 @@ fn request(desk: &Desk, is_sample: bool, yes: bool) -> StartRequest {
         repository: desk.repository.clone(),
         task,
         options,
-        buffers: Vec::new(),
+        buffers: Buffers::default(),
         single: None,
     }
 }

@@ -1,7 +1,7 @@
 //! `run`: one task on the repository of the current directory.
 
 use clap::{Args, ValueEnum};
-use clode_core::engine::{Signal, StartRequest};
+use clode_core::engine::{Buffers, Signal, StartRequest};
 use clode_core::id::{AgentId, TaskId};
 use clode_core::money::Money;
 use clode_core::task::{ApplyMode, CommandOrigin, Priority, RunOptions, Task, TestCommand};
@@ -144,7 +144,7 @@ impl Run {
             repository: desk.repository.clone(),
             task,
             options,
-            buffers: Vec::new(),
+            buffers: Buffers::default(),
             single: None,
         })
     }

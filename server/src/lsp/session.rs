@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clode_core::config::Environment;
-use clode_core::engine::{ClientSettings, Engine};
+use clode_core::engine::{Buffers, ClientSettings, Engine};
 use clode_core::id::RepositoryId;
 use clode_core::pipeline::Answerer;
 use clode_core::redact::Redactor;
@@ -19,6 +19,7 @@ use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::action::comment;
 use super::capabilities::ClientCapabilities;
 use super::client::Client;
 use super::document::{Document, Documents};
@@ -360,7 +361,7 @@ impl Session {
     }
 
     /// The text of those of these documents that lie below the top level.
-    pub(crate) fn buffers_of(&self, documents: &[Document], repository: &Repository) -> Vec<Buffer> {
+    pub(crate) fn buffers_of(&self, documents: &[Document], repository: &Repository) -> Buffers {
         let buffer = |document: &Document| {
             let path = self.relative_path(repository, &document.uri.to_file_path().ok()?)?;
             Some(Buffer {
@@ -368,7 +369,17 @@ impl Session {
                 text: document.text().into_bytes(),
             })
         };
-        documents.iter().filter_map(buffer).collect()
+        let shown: Vec<Buffer> = documents.iter().filter_map(buffer).collect();
+        let for_agents = shown.iter().filter_map(|buffer| {
+            let text = std::str::from_utf8(&buffer.text).ok()?;
+            let text = comment::without_instructions(text)?.into_bytes();
+            Some(Buffer {
+                text,
+                ..buffer.clone()
+            })
+        });
+        let for_agents = for_agents.collect();
+        Buffers { shown, for_agents }
     }
 
     /// A file relative to the top level, with `/`; also where the editor knows the folder by another path.

@@ -30,6 +30,21 @@ pub(crate) fn instruction(line: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
+/// Whether the line is nothing but an instruction to us: it is not part of the person's text.
+pub(crate) fn is_instruction_line(line: &str) -> bool {
+    let start = line.trim_start();
+    instruction(line).is_some() && MARKERS.into_iter().any(|marker| start.starts_with(marker))
+}
+
+/// The text without the lines that are instructions to us; nothing where there are none.
+pub(crate) fn without_instructions(text: &str) -> Option<String> {
+    let kept: String = text
+        .split_inclusive('\n')
+        .filter(|line| !is_instruction_line(line))
+        .collect();
+    (kept.len() != text.len()).then_some(kept)
+}
+
 /// The text of the comment that the line is or ends with.
 fn comment(line: &str) -> Option<&str> {
     if line.len() > LINE_BYTES_MAX {

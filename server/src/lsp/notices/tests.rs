@@ -59,6 +59,7 @@ fn working(max_cost: Option<Money>) -> Machine {
     let snapshot = Event::SnapshotTaken {
         commit: CommitId::new("c"),
         tree: TreeId::new("t"),
+        for_agents: None,
         withheld: Vec::new(),
     };
     let planned = Event::StepFinished {

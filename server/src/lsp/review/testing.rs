@@ -519,6 +519,7 @@ fn at_the_gate(
         Event::SnapshotTaken {
             commit,
             tree,
+            for_agents: None,
             withheld: Vec::new(),
         },
         Event::StepFinished {
@@ -570,6 +571,7 @@ fn at_the_plan(
         Event::SnapshotTaken {
             commit,
             tree,
+            for_agents: None,
             withheld: Vec::new(),
         },
         Event::StepFinished {

@@ -3,7 +3,7 @@
 use clode_tests::stage::{MODULE, NEW, OLD};
 use serde_json::json;
 
-use super::at_the_patch;
+use super::{at_the_patch, opened};
 
 #[tokio::test]
 async fn a_hunk_whose_lines_were_retyped_is_a_conflict_and_never_overwrites() {
@@ -131,4 +131,26 @@ async fn the_branch_holds_the_approved_patch_on_head_and_nothing_else_is_touched
         MODULE.replace(OLD, NEW).trim_end()
     );
     assert_eq!(stage.repo.git(&["status", "--porcelain"]), "");
+}
+
+#[tokio::test]
+async fn a_line_that_was_written_to_us_is_kept_from_the_agents_and_goes_with_the_patch() {
+    let (stage, mut editor) = opened();
+    let first = MODULE.lines().next().expect("a line");
+    let instruction = "# clode: multiply should work";
+    editor.retype(&stage.file(), first, &format!("{instruction}\n{first}"));
+
+    let run = editor.run(&stage.request(&editor));
+    editor.approve(&run, "plan");
+    let detail = editor.until_gate(&run, "patch");
+
+    let patch = detail["patch"].as_str().unwrap_or_default();
+    assert!(
+        patch.contains(&format!("-{instruction}")) && patch.contains("return a * b"),
+        "{patch}"
+    );
+    editor.approve(&run, "patch");
+    editor.until_status(&run, "completed");
+    assert_eq!(editor.text(&stage.file()), MODULE.replace(OLD, NEW));
+    stage.assert_untouched();
 }
