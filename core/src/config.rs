@@ -97,6 +97,20 @@ pub struct Loaded {
     pub warnings: Vec<ConfigError>,
 }
 
+impl Loaded {
+    /// Whether somebody wrote this provider down or it can be used; a built-in one without its key is
+    /// neither, nor is the demo where something else can answer.
+    pub fn is_configured(&self, provider: &str) -> bool {
+        let prefix = format!("providers.{provider}.");
+        let mut origins = self.origins.iter();
+        let written = origins.any(|(key, layer)| key.starts_with(&prefix) && *layer >= Layer::User);
+        let found = self.config.providers.get(provider);
+        let is_ready = found.is_some_and(|found| found.readiness == Readiness::Ready);
+        let is_stand_in = provider == "demo" && !self.config.demo_only;
+        written || (is_ready && !is_stand_in)
+    }
+}
+
 /// Loads the configuration. Never fails: what is wrong is in `errors`, the rest holds.
 pub fn load(environment: &Environment, found: &FoundAgents, sources: &Sources) -> Loaded {
     let mut loading = Loading::default();

@@ -107,6 +107,9 @@ impl Machine {
         if works_anew {
             self.forget_patch(&again);
         }
+        if self.ending.is_some() {
+            self.progress_floor = 0;
+        }
         self.ending = None;
         self.error = None;
         self.paused = false;

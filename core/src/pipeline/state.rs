@@ -226,7 +226,7 @@ impl Machine {
         if self.ending == Some(Ending::Completed) {
             return 100;
         }
-        self.progress_floor.max(self.progress_now())
+        self.progress_floor.min(99).max(self.progress_now())
     }
 
     fn progress_now(&self) -> u8 {

@@ -599,6 +599,20 @@ fn late_words_of_an_earlier_attempt_are_ignored() {
 }
 
 #[test]
+fn a_plan_that_is_carried_out_later_begins_its_progress_anew() {
+    let mut run = Run::to_patch(RunOptions::default());
+    run.decide("h1", HunkState::Applied);
+    run.decide("h2", HunkState::Applied);
+    run.finish("kb-builder", StepOutput::default());
+    assert_eq!(run.machine.progress(), 100);
+    run.event(Event::Retried {
+        from: Some(StepId::new("developer")),
+        steps: None,
+    });
+    assert!(run.machine.progress() < 100, "{}", run.machine.progress());
+}
+
+#[test]
 fn the_state_survives_its_stored_form() {
     let run = Run::to_patch(RunOptions::default());
     let text = serde_json::to_string(&run.machine).expect("written");

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
-use clode_core::config::{Config, Layer, Loaded, Readiness};
+use clode_core::config::Config;
 use clode_core::redact::neutralise;
 use clode_core::router::CheckReport;
 use clode_core::{Error, Result};
@@ -66,7 +66,7 @@ impl Providers {
             .engine
             .check_providers(&loaded.config, only, id, &cancel)
             .await;
-        reports.retain(|report| only.is_some() || is_configured(&loaded, &report.id));
+        reports.retain(|report| only.is_some() || loaded.is_configured(&report.id));
         if self.json {
             caller.output.document(&reports);
         } else {
@@ -81,22 +81,6 @@ impl Providers {
             Exit::Failed
         })
     }
-}
-
-/// Whether somebody wrote it down or it can be used; a built-in one without its key is neither.
-pub(super) fn is_configured(loaded: &Loaded, id: &str) -> bool {
-    let prefix = format!("providers.{id}.");
-    let written = loaded
-        .origins
-        .iter()
-        .any(|(key, layer)| key.starts_with(&prefix) && *layer >= Layer::User);
-    let is_ready = loaded
-        .config
-        .providers
-        .get(id)
-        .is_some_and(|provider| provider.readiness == Readiness::Ready);
-    let is_stand_in = id == "demo" && !loaded.config.demo_only;
-    written || (is_ready && !is_stand_in)
 }
 
 fn text(reports: &[CheckReport], config: &Config, colour: Colour) -> String {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::Finding;
 use crate::app::{self, App, Providers};
 use crate::cli::desk::Caller;
-use crate::cli::{providers, render};
+use crate::cli::render;
 
 /// What an agent program needs to say its version.
 const VERSION_LIMITS: Limits = Limits::new(Duration::from_secs(10), 4 << 10);
@@ -217,7 +217,7 @@ fn configuration(loaded: &Loaded, findings: &mut Vec<Finding>) {
         .config
         .providers
         .iter()
-        .filter(|(id, _)| providers::is_configured(loaded, id))
+        .filter(|(id, _)| loaded.is_configured(id))
     {
         let name = format!("provider {id}");
         findings.push(match provider.readiness.problem() {

@@ -35,10 +35,11 @@ pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Re
             (None, [only, ..]) => session.repository(only).await.ok(),
             (None, []) => None,
         };
-        let config = match &repository {
-            Some(repository) => engine.configuration(repository).await?.loaded.config.clone(),
-            None => engine.services().configurations.global()?.config,
+        let loaded = match &repository {
+            Some(repository) => engine.configuration(repository).await?.loaded.clone(),
+            None => engine.services().configurations.global()?,
         };
+        let config = &loaded.config;
         let only = options.provider.as_deref();
         if let Some(unknown) = only.filter(|only| !config.providers.contains_key(*only)) {
             let known: Vec<&str> = config.providers.keys().map(String::as_str).collect();
@@ -51,8 +52,8 @@ pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Re
         let cancel = CancellationToken::new();
         let _cancelled_with_us = cancel.clone().drop_guard();
         let id = repository.as_ref().map(|repository| &repository.id);
-        let check = engine.check_providers(&config, only, id, &cancel);
-        let reports = tokio::time::timeout(CHECK_MAX, check).await.map_err(|_| {
+        let check = engine.check_providers(config, only, id, &cancel);
+        let mut reports = tokio::time::timeout(CHECK_MAX, check).await.map_err(|_| {
             Error::new(
                 Kind::Provider,
                 "checkTimedOut",
@@ -60,6 +61,7 @@ pub(super) fn run(session: &Session, invocation: Invocation) -> BoxFuture<'_, Re
             )
             .hint("check the network, or one provider at a time")
         })?;
+        reports.retain(|report| only.is_some() || loaded.is_configured(&report.id));
         pipeline::json(&reports)
     }
     .boxed()
