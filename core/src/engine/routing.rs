@@ -10,7 +10,7 @@ use crate::config::{CapScope, Config, ProviderKind as Kind, Readiness};
 use crate::money::Money;
 use crate::process::find_program;
 use crate::provider::{ModelSettings, Provider, ProviderKind, ProviderSettings};
-use crate::router::{Candidate, ProviderLimits, RetrySettings, Router, RouterSettings};
+use crate::router::{BreakerSettings, Candidate, ProviderLimits, RetrySettings, Router, RouterSettings};
 
 /// Routers that are remembered; more configurations than this at once are rare.
 const ROUTERS_MAX: usize = 32;
@@ -154,6 +154,12 @@ fn settings(config: &Config) -> RouterSettings {
             initial_ms: config.retry.initial_ms,
             max_ms: config.retry.max_ms,
             ..RetrySettings::default()
+        },
+        breaker: BreakerSettings {
+            failures: config.circuit_breaker.failures,
+            window_ms: config.circuit_breaker.window_ms,
+            open_ms: config.circuit_breaker.open_ms,
+            ..BreakerSettings::default()
         },
         repository_day: smallest(&|scope| *scope == CapScope::RepositoryDay),
         user_day: smallest(&|scope| *scope == CapScope::UserDay),

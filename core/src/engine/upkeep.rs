@@ -12,8 +12,8 @@ use crate::clock::Timestamp;
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 /// Time between two rounds.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// Ready slots that are kept for each repository.
-const POOLED_SLOTS_MAX: u32 = 4;
+/// Ready slots that are kept for each repository where the configuration cannot be read.
+const POOLED_SLOTS_DEFAULT: u32 = 4;
 
 /// Folders in the cache that hold the private homes and sessions of children.
 const PRIVATE_FOLDERS: [&str; 2] = ["private", "claude"];
@@ -38,8 +38,12 @@ pub(super) fn start(shared: &Arc<Shared>) {
 
 async fn round(shared: &Shared) {
     let services = &shared.services;
+    let pooled_max = services
+        .configurations
+        .global()
+        .map_or(POOLED_SLOTS_DEFAULT, |loaded| loaded.config.worktrees.pool);
     // A run that goes on begins its step from a checkpoint in our store: no slot of a dead owner is needed.
-    match services.workspaces.janitor(POOLED_SLOTS_MAX, |_| false).await {
+    match services.workspaces.janitor(pooled_max, |_| false).await {
         Ok(swept) => tracing::debug!(?swept, "swept working directories"),
         Err(error) => tracing::warn!(%error, "working directories could not be swept"),
     }
