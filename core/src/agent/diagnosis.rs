@@ -190,7 +190,7 @@ mod tests {
             ]
             .contains(&path)
         };
-        let findings = findings(&run, "/work/slot", "app", &is_file);
+        let findings = findings(&run, "/srv/slot", "app", &is_file);
         findings
             .into_iter()
             .map(|finding| (finding.path.unwrap(), finding.line.unwrap(), finding.message))
@@ -218,7 +218,7 @@ mod tests {
             [at("app/src/a.ts", 3, "TS2304: Cannot find name 'x'.")]
         );
         assert_eq!(
-            found("  File \"/work/slot/app/test_a.py\", line 4, in f\n    assert 1 == 2\n"),
+            found("  File \"/srv/slot/app/test_a.py\", line 4, in f\n    assert 1 == 2\n"),
             [at("app/test_a.py", 4, "assert 1 == 2")]
         );
         assert_eq!(

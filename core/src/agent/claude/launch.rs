@@ -298,7 +298,7 @@ mod tests {
         let launch = Launch {
             program: &program,
             environment: &environment,
-            cwd: Path::new("/work"),
+            cwd: Path::new("/srv"),
             private: Path::new("/private"),
             confinement: Confinement::Supervised,
             talk: &Talk::New("id".to_owned()),

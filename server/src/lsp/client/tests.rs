@@ -18,7 +18,7 @@ fn able() -> Value {
 }
 
 fn uri() -> Url {
-    Url::parse("file:///work/a.rs").unwrap()
+    Url::parse("file:///srv/a.rs").unwrap()
 }
 
 /// Sends one request and gives it the answer that `answer` makes.

@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 
 fn uri() -> Url {
-    Url::parse("file:///work/a.rs").unwrap()
+    Url::parse("file:///srv/a.rs").unwrap()
 }
 
 fn changes(changes: &serde_json::Value) -> Vec<Change> {
