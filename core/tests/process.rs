@@ -22,6 +22,7 @@ use clode_core::process::{
     Command, Confinement, End, Limits, Line, Network, SHIM_ARGUMENT, SandboxTier, SecretDescriptor, Spawner,
     Stdin, find_program, shim_main, toolchain_environment,
 };
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::programs::{harden_and_probe, server_to_be_killed, tell_the_key, try_the_network};
@@ -356,6 +357,9 @@ async fn a_conversation_line_by_line() {
 }
 
 async fn an_interrupt_reaches_the_program() {
+    // A shell that runs the tests in the background ignores interrupts, and children inherit that. With
+    // a handler, as the command line has one, they begin with the default action.
+    let _handler = signal(SignalKind::interrupt()).unwrap();
     for confinement in every_confinement() {
         let script = "trap 'echo interrupted; exit 3' INT; echo up; while :; do sleep 0.05; done";
         let mut child = spawner().spawn(shell(script, confinement)).await.unwrap();
@@ -579,6 +583,21 @@ async fn a_hardened_server_is_its_own_shim_even_without_its_file() {
     assert!(!copy.exists());
 }
 
+/// An editor that ignores the ends of its children passes that on to the server that it starts.
+async fn a_server_that_was_born_ignoring_the_ends_of_children_hears_of_them() {
+    let place = Place::new();
+    let copy = place.path().join("server");
+    std::fs::copy(own_path(), &copy).unwrap();
+    let limits = Limits::new(LONG, OUTPUT_MAX);
+    let command = Command::new("/usr/bin/env", "/", Confinement::Direct, limits)
+        .arg("--ignore-signal=CHLD")
+        .arg(&copy)
+        .arg("__hardened")
+        .arg(&copy);
+    let output = run(command).await.unwrap();
+    assert!(output.stdout_text().starts_with("landlock (ABI "), "{output:?}");
+}
+
 async fn many_at_once_do_not_disturb_each_other() {
     let marker = Marker::new();
     let runs = (0..24).map(|number| {
@@ -668,6 +687,7 @@ scenarios![
     the_probe_finds_out_what_the_sandbox_is_worth,
     ordinary_programs_work_inside,
     a_hardened_server_is_its_own_shim_even_without_its_file,
+    a_server_that_was_born_ignoring_the_ends_of_children_hears_of_them,
     many_at_once_do_not_disturb_each_other,
     what_it_costs,
 ];
@@ -684,7 +704,9 @@ fn run_scenarios(words: &[&str]) -> ExitCode {
     let wanted = SCENARIOS
         .iter()
         .filter(|(name, _)| filters.is_empty() || filters.iter().any(|filter| name.contains(**filter)));
+    let mut count = 0;
     for (name, scenario) in wanted {
+        count += 1;
         let begun = Instant::now();
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let outcome = std::panic::catch_unwind(|| runtime.block_on(scenario()));
@@ -697,7 +719,13 @@ fn run_scenarios(words: &[&str]) -> ExitCode {
             failed.push(*name);
         }
     }
-    println!("{} failed {failed:?}", failed.len());
+    // The words of the usual harness, so that whoever counts tests counts these.
+    let outcome = if failed.is_empty() { "ok" } else { "FAILED" };
+    println!(
+        "\ntest result: {outcome}. {} passed; {} failed; {failed:?}",
+        count - failed.len(),
+        failed.len()
+    );
     let _ = std::io::stdout().flush();
     if failed.is_empty() {
         ExitCode::SUCCESS

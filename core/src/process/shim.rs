@@ -33,8 +33,10 @@ pub const SHIM_ARGUMENT: &str = "__shim";
 const EXIT_USAGE: u8 = 2;
 
 /// Makes this process unreadable for others of the same user (no core dumps, no attaching, `/proc`
-/// entries that belong to root) and keeps descriptors that it was born with from its children.
+/// entries that belong to root), keeps descriptors that it was born with from its children, and hears of
+/// their ends. To be called before any child is started.
 pub fn harden_self() {
+    signals::hear_of_children();
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{DumpableBehavior, set_dumpable_behavior};

@@ -81,6 +81,17 @@ pub(super) fn reset() -> io::Result<()> {
     }
 }
 
+/// Undoes the one inherited disposition under which nobody can wait for a child: whoever ignores SIGCHLD
+/// passes that on to what it starts, and the kernel then throws exit codes away. Other ignored signals
+/// stay ignored: `nohup` and background shells mean them.
+#[expect(unsafe_code, reason = "signal dispositions have no safe interface")]
+pub(super) fn hear_of_children() {
+    // SAFETY: restoring the default action of a signal touches no memory of ours.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+    }
+}
+
 /// Ends this process by the signal that ended the program, so that whoever waits sees the same end.
 #[expect(unsafe_code, reason = "signal dispositions have no safe interface")]
 pub(super) fn end_by(signal: i32) {
