@@ -11,6 +11,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
 use crate::fixture::Home;
+use crate::skip::skipped;
 
 /// No run of a test takes longer.
 const RUN_LIMIT: Duration = Duration::from_secs(60);
@@ -116,13 +117,14 @@ impl Cli {
     }
 
     /// Whether the help of these words names this command. The test of one that is not there is skipped, loudly.
-    #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
     pub async fn offers(&self, words: &[&str], command: &str) -> bool {
         let help = self.run(&[words, &["--help"]].concat()).await.stdout;
         let is_it = |line: &str| line.split_whitespace().next() == Some(command);
         let offered = help.lines().any(is_it);
         if !offered {
-            eprintln!("SKIPPED: the command line does not offer {words:?} {command} yet");
+            skipped(&format!(
+                "the command line does not offer {words:?} {command} yet"
+            ));
         }
         offered
     }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::skip::skipped;
+
 /// One of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Component {
@@ -25,7 +27,6 @@ impl Component {
     /// Where it is. Where it is missing the test is skipped, loudly; under `CI=true` it fails.
     #[must_use]
     #[track_caller]
-    #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
     pub fn find(self) -> Option<PathBuf> {
         let variable = self.variable();
         let found = variable_of_process(variable)
@@ -37,7 +38,7 @@ impl Component {
             let place = std::panic::Location::caller();
             let message = format!("{variable} is missing ({place}): run tests/setup/install");
             assert!(variable_of_process("CI").as_deref() != Some("true"), "{message}");
-            eprintln!("SKIPPED: {message}");
+            skipped(&message);
         }
         found
     }

@@ -15,5 +15,6 @@ pub mod fixture;
 pub mod lsp_client;
 pub mod processes;
 pub mod scripted_api;
+pub mod skip;
 pub mod stage;
 pub mod text_editor;

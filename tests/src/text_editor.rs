@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::fixture::Home;
 use crate::lsp_client::{LspClient, Reply, ResponseError, Setup, presets};
+use crate::skip::skipped;
 use buffers::Buffers;
 pub use runs::{FINISH_LIMIT, gate, gates};
 
@@ -62,12 +63,11 @@ impl TextEditor {
     /// Whether the server offers all of these commands: a command is advertised from the day on that brings it
     /// whole. The test of one that is not offered is skipped, loudly.
     #[must_use]
-    #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
     pub fn offers(&self, commands: &[&str]) -> bool {
         let is_missing = |command: &&&str| !self.offered.iter().any(|offered| offered == *command);
         let missing: Vec<&&str> = commands.iter().filter(is_missing).collect();
         if !missing.is_empty() {
-            eprintln!("SKIPPED: the server does not offer {missing:?} yet");
+            skipped(&format!("the server does not offer {missing:?} yet"));
         }
         missing.is_empty()
     }

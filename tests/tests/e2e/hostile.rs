@@ -10,6 +10,7 @@ use clode_tests::component::Component;
 use clode_tests::fixture::{Home, Repo};
 use clode_tests::processes;
 use clode_tests::scripted_api::{Reply, Script, ScriptedApi, Steps};
+use clode_tests::skip::skipped;
 use clode_tests::stage::{API_CONFIG, MODULE, NEW, OLD, PLAN, Stage, calls, edits, says, with_a_todo};
 use clode_tests::text_editor::{FINISH_LIMIT, TextEditor};
 use serde_json::{Value, json};
@@ -588,9 +589,4 @@ async fn a_full_disk_fails_the_run_with_a_clear_word_and_leaves_the_user_s_files
     let finished = unshare.run(&["--mount", "sh", "-c", &within("64m")]).await;
     finished.assert_code(0);
     assert_eq!(stage.repo.read("calc.py"), MODULE.replace(OLD, NEW));
-}
-
-#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
-fn skipped(why: &str) {
-    eprintln!("SKIPPED: {why}");
 }
