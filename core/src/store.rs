@@ -26,6 +26,8 @@ mod run;
 mod runs;
 mod setting;
 mod signal;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod sweep;
 mod tally;
 #[cfg(test)]
@@ -51,10 +53,13 @@ pub use ledger::{CostBy, CostRow, DayScope, Forfeited, Ledger, StepTotals, Total
 pub use ledger_port::{
     BudgetRefusal, BudgetScope, Cap, Confirmation, Grant, Hold, Limits, Settlement, Usage,
 };
+#[cfg(test)]
+pub(crate) use owner::Liveness;
 pub use owner::OwnerLock;
 pub use run::{
     Committed, Created, FIRST_FENCE, Finished, JournalRow, NewRun, RUNS_MAX, RunFilter, RunRow, Transition,
 };
+pub(crate) use runs::taken_over;
 pub use signal::{SignalId, SignalRow};
 pub use sweep::Swept;
 
@@ -90,6 +95,7 @@ struct Shared {
     writer: Option<Worker>,
     reader: Worker,
     health: Health,
+    liveness: Arc<dyn owner::Liveness>,
 }
 
 impl Store {
@@ -120,8 +126,10 @@ impl Store {
         if writer.is_some() {
             owner::clean(&state);
         }
+        let liveness = Arc::new(owner::KernelLocks { state: state.clone() });
         Ok(Self {
             shared: Arc::new(Shared {
+                liveness,
                 state,
                 mode: opened.mode,
                 writer,

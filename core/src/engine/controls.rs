@@ -22,6 +22,7 @@ impl Actor {
                     let outcome = self.encode(&Outcome::Rejected(error))?;
                     let state = self.encode(&self.machine)?;
                     self.commit(
+                        self.now(),
                         state,
                         self.machine.status(),
                         "rejected".to_owned(),
@@ -128,7 +129,7 @@ impl Actor {
             Signal::Resume => Event::Resumed,
             Signal::Cancel { by } => Event::Cancelled { by },
             Signal::Retry { from, pipeline } => {
-                super::routing::router(&self.shared, &self.config).forgive();
+                self.router().forgive();
                 let steps = match pipeline {
                     Some(name) => Some(super::pipelines::steps(&self.config, &name, None)?),
                     None => None,

@@ -110,6 +110,11 @@ impl Engine {
             events: Vec::new(),
             created_at: self.shared.services.clock.now(),
         };
+        self.launch(new, &request.repository).await
+    }
+
+    /// Makes the run durable, unless it is there already, and begins to drive it.
+    pub(super) async fn launch(&self, new: NewRun, repository: &Arc<Repository>) -> Result<Started> {
         let (id, status) = (new.id.clone(), new.status.clone());
         match self.shared.services.store.create_run(new).await? {
             Created::Existing(row) => Ok(Started {
@@ -118,12 +123,12 @@ impl Engine {
                 reused: true,
             }),
             Created::New { .. } => {
-                tracing::info!(run = %id, demo = machine.spec.demo, "started");
+                tracing::info!(run = %id, "started");
                 let row = self.row(&id).await?;
                 actor::start(
                     &self.shared,
                     row,
-                    Arc::clone(&request.repository),
+                    Arc::clone(repository),
                     None,
                     takeover::Part::Drive,
                 )
@@ -229,7 +234,11 @@ fn identity(request: &StartRequest) -> Result<String> {
     Ok(blake3::hash(text.as_bytes()).to_hex().to_string())
 }
 
-fn freeze(request: &StartRequest, config: &Config, steps: Vec<StepSpec>) -> Result<(Machine, Vec<Vec<u8>>)> {
+pub(super) fn freeze(
+    request: &StartRequest,
+    config: &Config,
+    steps: Vec<StepSpec>,
+) -> Result<(Machine, Vec<Vec<u8>>)> {
     let mut blobs = Vec::new();
     let config_blob = keep(&mut blobs, encode(config)?);
     let buffers = if request.buffers.shown.is_empty() {
