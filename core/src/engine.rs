@@ -138,6 +138,8 @@ struct Shared {
     hands: Arc<dyn hands::Hands>,
     actors: Mutex<BTreeMap<PipelineId, actor::Handle>>,
     activity: Mutex<HashMap<PipelineId, Activity>>,
+    /// Runs that may be this process's although it does not drive them: something failed on the way.
+    doubtful: Mutex<BTreeSet<PipelineId>>,
     /// Runs that this process had to leave, and why.
     halted: Mutex<HashMap<PipelineId, crate::Error>>,
     editor: Mutex<Option<Arc<dyn Editor>>>,
@@ -222,6 +224,7 @@ impl Engine {
             hands,
             actors: Mutex::default(),
             activity: Mutex::default(),
+            doubtful: Mutex::default(),
             halted: Mutex::default(),
             editor: Mutex::default(),
             repositories: Mutex::default(),

@@ -7,9 +7,20 @@ use crate::pipeline::{Answer, Effect, Event};
 use crate::plan::Plan;
 use crate::store::{AuditRecord, SignalId};
 
+/// Wait before controls that could not be read are looked for again.
+const READ_RETRY_MS: i64 = 1_000;
+
 impl Actor {
     pub(super) async fn take_signals(&mut self) -> Result<()> {
-        for row in self.shared.services.store.pending_signals(&self.run).await? {
+        let pending = match self.shared.services.store.pending_signals(&self.run).await {
+            Err(error) if error.code == "storeBusy" => {
+                tracing::warn!(%error, "controls cannot be read now");
+                self.timers.push(self.now().plus_ms(READ_RETRY_MS));
+                return Ok(());
+            }
+            pending => pending?,
+        };
+        for row in pending {
             let outcome = self.take_signal(row.id, &row.payload).await;
             match outcome {
                 Ok(effects) => {

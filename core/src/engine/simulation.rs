@@ -22,9 +22,11 @@ mod team;
 mod world;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use super::locked;
 use house::House;
 use schedule::{Summary, Trail, Violation, live};
 use world::Defect;
@@ -33,6 +35,8 @@ use world::Defect;
 const SCHEDULES: u64 = 400;
 /// Schedules within which every built-in defect must be found.
 const DEFECT_SCHEDULES: u64 = 1_500;
+/// Failures after which the rest is not tried.
+const FAILURES_MAX: usize = 5;
 /// Last lines of a trail that a failure shows, unless only this seed was asked for.
 const TRAIL_LINES_MAX: usize = 120;
 
@@ -72,26 +76,23 @@ fn describe(house: &House, violation: &Violation, defect: Option<Defect>) -> Str
 
 /// Lives through the schedules of these seeds on all cores.
 fn live_through(first: u64, count: u64) -> Result<Summary, String> {
-    let (next, has_failed) = (AtomicU64::new(first), AtomicBool::new(false));
+    let (next, failures) = (AtomicU64::new(first), Mutex::new(Vec::new()));
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let one_core = || -> Result<Summary, String> {
         let house = House::build().map_err(|error| error.to_string())?;
         let mut sum = Summary::default();
         loop {
             let seed = next.fetch_add(1, Ordering::SeqCst);
-            if seed >= first + count || has_failed.load(Ordering::SeqCst) {
+            if seed >= first + count || locked(&failures).len() >= FAILURES_MAX {
                 return Ok(sum);
             }
             match live(&house, seed, None, Trail::NotKept) {
                 Ok((summary, _)) => add(&mut sum, summary),
-                Err(violation) => {
-                    has_failed.store(true, Ordering::SeqCst);
-                    return Err(describe(&house, &violation, None));
-                }
+                Err(violation) => locked(&failures).push(describe(&house, &violation, None)),
             }
         }
     };
-    std::thread::scope(|scope| {
+    let sum = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..cores).map(|_| scope.spawn(one_core)).collect();
         let mut sum = Summary::default();
         for worker in workers {
@@ -100,8 +101,14 @@ fn live_through(first: u64, count: u64) -> Result<Summary, String> {
                 worker.join().map_err(|_| "a schedule panicked".to_owned())??,
             );
         }
+        Ok::<_, String>(sum)
+    })?;
+    let failures = std::mem::take(&mut *locked(&failures));
+    if failures.is_empty() {
         Ok(sum)
-    })
+    } else {
+        Err(failures.join("\n\n"))
+    }
 }
 
 fn add(sum: &mut Summary, more: Summary) {

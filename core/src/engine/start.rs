@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Engine, actor, pipelines, takeover};
+use super::{Engine, actor, locked, pipelines, takeover};
 use crate::config::{Config, Layer};
 use crate::error::{Error, Kind, Result};
 use crate::id::{AgentId, BlobId, PipelineId, TaskId, random_hex};
@@ -115,6 +115,15 @@ impl Engine {
 
     /// Makes the run durable, unless it is there already, and begins to drive it.
     pub(super) async fn launch(&self, new: NewRun, repository: &Arc<Repository>) -> Result<Started> {
+        let id = new.id.clone();
+        let launched = self.launch_once(new, repository).await;
+        if launched.is_err() {
+            locked(&self.shared.doubtful).insert(id);
+        }
+        launched
+    }
+
+    async fn launch_once(&self, new: NewRun, repository: &Arc<Repository>) -> Result<Started> {
         let (id, status) = (new.id.clone(), new.status.clone());
         match self.shared.services.store.create_run(new).await? {
             Created::Existing(row) => Ok(Started {

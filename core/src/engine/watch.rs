@@ -8,7 +8,7 @@ use super::adoption::is_orphan;
 use super::{Notice, Shared, locked};
 use crate::clock::Timestamp;
 use crate::id::{OwnerId, PipelineId, RepositoryId};
-use crate::store::RunFilter;
+use crate::store::{RunFilter, RunRow};
 
 /// How often the database is asked whether another process wrote (one cheap pragma).
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -108,6 +108,7 @@ impl Seen {
 
     /// Tells of runs that lost their process since the last look, in workspaces that are open here.
     pub(super) async fn look_for_orphans(&mut self, shared: &Arc<Shared>) -> crate::Result<()> {
+        look_at_doubtful(shared).await?;
         let store = &shared.services.store;
         let open: Vec<RepositoryId> = locked(&shared.orphans).keys().cloned().collect();
         let nobody_died = self.owners.iter().all(|owner| store.is_alive(owner));
@@ -140,4 +141,20 @@ impl Seen {
         self.is_written = false;
         Ok(())
     }
+}
+
+/// Tells of runs that are this process's although it does not drive them.
+async fn look_at_doubtful(shared: &Arc<Shared>) -> crate::Result<()> {
+    let doubtful = locked(&shared.doubtful).clone();
+    for run in doubtful {
+        let row = shared.services.store.run(&run).await?;
+        locked(&shared.doubtful).remove(&run);
+        let is_ours = |row: &RunRow| !row.finished && row.owner.as_ref() == Some(&shared.owner);
+        let Some(row) = row.filter(is_ours) else { continue };
+        if !locked(&shared.actors).contains_key(&run) {
+            let (repository, runs) = (row.repository, vec![run]);
+            let _ = shared.notices.send(Notice::Orphaned { repository, runs });
+        }
+    }
+    Ok(())
 }
