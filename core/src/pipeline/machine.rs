@@ -95,14 +95,7 @@ impl Machine {
         if self.ending.is_some() {
             return;
         }
-        if self.snapshot == SnapshotStage::Running {
-            self.snapshot = SnapshotStage::Todo;
-        }
-        match self.patch_stage {
-            PatchStage::Preparing => self.patch_stage = PatchStage::None,
-            PatchStage::Applying => self.patch_stage = PatchStage::Ready,
-            _ => {}
-        }
+        self.forget_what_is_under_way();
         for step in &mut self.steps {
             if step.status == StepStatus::Running {
                 step.status = StepStatus::Pending;
@@ -117,6 +110,18 @@ impl Machine {
             .min()
         {
             effects.push(Effect::SetTimer { at: wake });
+        }
+    }
+
+    /// Nobody waits for the snapshot or the patch under way any more: each begins anew when it is needed.
+    pub(super) fn forget_what_is_under_way(&mut self) {
+        if self.snapshot == SnapshotStage::Running {
+            self.snapshot = SnapshotStage::Todo;
+        }
+        match self.patch_stage {
+            PatchStage::Preparing => self.patch_stage = PatchStage::None,
+            PatchStage::Applying => self.patch_stage = PatchStage::Ready,
+            _ => {}
         }
     }
 

@@ -221,6 +221,7 @@ impl Machine {
         }
         self.gates
             .retain(|gate| !gate.is_open() || gate.kind == GateKind::Knowledge);
+        self.forget_what_is_under_way();
         self.paused = false;
         self.ending = Some(ending);
         self.error.clone_from(&error);
