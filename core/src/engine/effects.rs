@@ -153,9 +153,11 @@ async fn limited<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result
 
 /// What the person sees, and what agents see where that is something else.
 #[derive(Debug)]
-pub(super) struct Snapshots {
-    pub(super) shown: Snapshot,
-    pub(super) for_agents: Option<CommitId>,
+pub struct Snapshots {
+    /// What the person sees.
+    pub shown: Snapshot,
+    /// What agents see, where that is something else.
+    pub for_agents: Option<CommitId>,
 }
 
 pub(super) async fn snapshot(

@@ -12,7 +12,7 @@ use crate::pipeline::PreparedPatch;
 use crate::workspace::Repository;
 
 /// Who carries out what effects ask for. Applying a patch is the [`super::Editor`]'s.
-pub(super) trait Hands: Send + Sync + std::fmt::Debug {
+pub trait Hands: Send + Sync + std::fmt::Debug {
     /// An agent by its id.
     fn agent(&self, id: &str) -> Option<&dyn Agent>;
 
