@@ -10,6 +10,7 @@ mod adoption;
 mod configuration;
 mod context;
 mod controls;
+mod documents;
 mod effects;
 mod gates;
 mod pipelines;
@@ -33,7 +34,8 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 pub use configuration::{ClientSettings, Configurations, Configured};
-pub use context::{ModelAnswer, ResumePoint, StepContext, WorkingDirectory};
+pub use context::{Files, ModelAnswer, ResumePoint, StepContext, WorkingDirectory};
+pub use documents::{Elsewhere, OPEN_ELSEWHERE};
 pub use signal::{Orphan, Signal};
 pub use start::{Buffers, StartRequest, Started};
 pub use status::{BudgetView, DayView, ProviderView};
@@ -160,6 +162,7 @@ impl Engine {
                 settled = settled.len(),
                 "holds of dead owners settled as unconfirmed"
             );
+            documents::forget_dead(&services.store).await;
         }
         let http = crate::provider::http::Http::new()
             .inspect_err(|error| tracing::warn!(%error, "no provider can be reached"))
@@ -230,6 +233,7 @@ impl Engine {
         for handle in handles {
             handle.ended().await;
         }
+        self.hold_documents("", Vec::new()).await;
         locked(&self.shared.lock).take();
     }
 }

@@ -14,6 +14,7 @@ mod checkpoint;
 mod checksum;
 mod commits;
 mod connection;
+mod document;
 mod event;
 mod failure;
 mod hold;
@@ -46,6 +47,7 @@ use worker::{Health, Worker};
 pub use audit::{AuditRecord, AuditRow};
 pub use blob::{BLOB_BYTES_MAX, BLOB_INLINE_BYTES_MAX, blob_id};
 pub use checkpoint::Checkpoint;
+pub use document::{DOCUMENTS_MAX, UnsavedDocument};
 pub use event::EventRow;
 pub use ledger::{CostBy, CostRow, DayScope, Forfeited, Ledger, StepTotals, Totals};
 pub use ledger_port::{

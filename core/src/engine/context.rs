@@ -48,6 +48,15 @@ pub struct ResumePoint {
     pub note: String,
 }
 
+/// The files that a checkpoint is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    /// Nothing touched them since the last checkpoint of this attempt, or since it began.
+    Unchanged,
+    /// As they are now.
+    Changed,
+}
+
 /// Where an agent works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkingDirectory {
@@ -81,6 +90,8 @@ pub struct StepContext {
     fence: i64,
     ordinal: AtomicU32,
     slot: Mutex<Option<Slot>>,
+    /// The files of the last checkpoint.
+    kept: Mutex<Option<CommitId>>,
 }
 
 impl StepContext {
@@ -99,6 +110,7 @@ impl StepContext {
             fence: actor.fence,
             ordinal: AtomicU32::new(0),
             slot: Mutex::new(None),
+            kept: Mutex::new(None),
         }
     }
 
@@ -407,13 +419,15 @@ impl StepContext {
     }
 
     /// Makes files and transcript durable together; a later attempt begins from here.
-    pub async fn checkpoint(&self, transcript: Vec<u8>, note: &str) -> Result<()> {
+    pub async fn checkpoint(&self, transcript: Vec<u8>, files: Files, note: &str) -> Result<()> {
         let has_slot = self.slot.lock().await.is_some();
-        let files = if has_slot {
-            Some(self.collect().await?.commit)
-        } else {
-            None
+        let kept = self.kept.lock().await.clone();
+        let files = match files {
+            Files::Unchanged => kept.or_else(|| has_slot.then(|| self.order.files.clone())),
+            Files::Changed if has_slot => Some(self.collect().await?.commit),
+            Files::Changed => None,
         };
+        self.kept.lock().await.clone_from(&files);
         let store = &self.shared.services.store;
         let transcript = store.put_blob(transcript).await?;
         store
@@ -445,6 +459,7 @@ impl StepContext {
         if let Some(files) = &checkpoint.files {
             self.put_files(files).await?;
         }
+        self.kept.lock().await.clone_from(&checkpoint.files);
         let transcript = store.blob(&checkpoint.transcript).await?;
         Ok(Some(ResumePoint {
             files: checkpoint.files,

@@ -15,6 +15,7 @@ mod document;
 mod edit;
 pub(crate) mod edit_plan;
 mod execute_agent;
+pub(crate) mod instruction;
 mod options;
 mod pipeline;
 mod providers_check;

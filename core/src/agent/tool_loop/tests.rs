@@ -69,7 +69,11 @@ impl Host for Stage {
         Box::pin(async { Ok(ToolAnswer::fine("Test run: `cargo test`: passed, exit code: 0\n")) })
     }
 
-    fn checkpoint(&self, transcript: Vec<u8>) -> BoxFuture<'_, Result<(), StepFailure>> {
+    fn ask(&self, question: String) -> BoxFuture<'_, Result<ToolAnswer, StepFailure>> {
+        Box::pin(async move { Ok(ToolAnswer::fine(format!("The person answers: about {question}"))) })
+    }
+
+    fn checkpoint(&self, transcript: Vec<u8>, _files: Files) -> BoxFuture<'_, Result<(), StepFailure>> {
         self.checkpoints.lock().expect("free").push(transcript);
         Box::pin(async { Ok(()) })
     }
@@ -332,6 +336,37 @@ async fn a_conversation_ends_at_its_limit_and_is_taken_up_from_its_checkpoint() 
         talk.transcript
     );
     assert!(Transcript::from_bytes(b"{\"version\":9}").is_none());
+}
+
+#[tokio::test]
+async fn a_turn_that_was_paid_for_is_kept_before_its_tools_run_and_is_not_asked_for_again() {
+    let (_place, tools) = repository();
+    let asks = use_tool("a", "ask_person", json!({ "question": "Which sums?" }));
+    let stage = Stage::new(vec![
+        said(Stop::ToolUse, vec![asks]),
+        said(Stop::EndTurn, vec![words("Done.")]),
+    ]);
+    let mut talk = conversation(&stage, &tools, Message::user("go"));
+    talk.run().await.expect("rests");
+    let first = stage.checkpoints.lock().expect("free").first().cloned();
+
+    let mut again = conversation(&stage, &tools, Message::user("another opening"));
+    again.transcript = Transcript::from_bytes(&first.expect("a checkpoint")).expect("readable");
+    stage
+        .script
+        .lock()
+        .expect("free")
+        .push_back(said(Stop::EndTurn, vec![words("Done.")]));
+    assert_eq!(again.run().await.expect("rests"), Rest::Said("Done.".to_owned()));
+
+    let asked = stage.asked.lock().expect("free");
+    assert_eq!(asked.len(), 3, "the turn with the question was paid for once");
+    assert_eq!(asked[1].messages, asked[2].messages);
+    let answer = asked[2].messages.last().expect("the answer");
+    assert!(
+        format!("{answer:?}").contains("The person answers: about Which sums?"),
+        "{answer:?}"
+    );
 }
 
 #[test]
