@@ -7,6 +7,7 @@
 mod actor;
 mod admission;
 mod adoption;
+mod cache;
 mod configuration;
 mod context;
 mod controls;
@@ -32,6 +33,7 @@ use futures::future::BoxFuture;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+pub use cache::Kept;
 pub use configuration::{ClientSettings, Configurations, Configured};
 pub use context::{ModelAnswer, ResumePoint, StepContext, WorkingDirectory};
 pub use signal::{Orphan, Signal};

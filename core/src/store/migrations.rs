@@ -11,6 +11,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/001_runs.sql"),
     include_str!("migrations/002_ledger.sql"),
     include_str!("migrations/003_memory.sql"),
+    include_str!("migrations/004_step_cache.sql"),
 ];
 
 /// The version that this program writes.

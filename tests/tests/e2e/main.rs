@@ -15,4 +15,5 @@ mod neovim;
 mod rig_api;
 mod rig_claude;
 mod rig_fixture;
+mod step_cache;
 mod vscode;
