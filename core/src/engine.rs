@@ -7,6 +7,7 @@
 mod actor;
 mod admission;
 mod adoption;
+mod cache;
 mod configuration;
 mod context;
 mod controls;
@@ -33,6 +34,7 @@ use futures::future::BoxFuture;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+pub use cache::Kept;
 pub use configuration::{ClientSettings, Configurations, Configured};
 pub use context::{Files, ModelAnswer, ResumePoint, StepContext, WorkingDirectory};
 pub use documents::{Elsewhere, OPEN_ELSEWHERE};

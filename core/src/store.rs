@@ -10,6 +10,7 @@ mod audit;
 mod backup;
 mod batch;
 mod blob;
+mod cache;
 mod checkpoint;
 mod checksum;
 mod commits;
@@ -46,6 +47,7 @@ use worker::{Health, Worker};
 
 pub use audit::{AuditRecord, AuditRow};
 pub use blob::{BLOB_BYTES_MAX, BLOB_INLINE_BYTES_MAX, blob_id};
+pub use cache::{CACHE_ENTRY_BYTES_MAX, CacheEntry, CacheScope, CacheTrim};
 pub use checkpoint::Checkpoint;
 pub use document::{DOCUMENTS_MAX, UnsavedDocument};
 pub use event::EventRow;

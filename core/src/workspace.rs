@@ -51,7 +51,7 @@ pub use slot::{Slot, SlotNote};
 pub use snapshot::{Buffer, Snapshot};
 pub use tidy::Tidied;
 
-use crate::id::{CommitId, HunkId, random_hex};
+use crate::id::{CommitId, HunkId, TreeId, random_hex};
 use crate::process::Spawner;
 use crate::{Error, Result};
 
@@ -171,6 +171,12 @@ impl Workspaces {
             vault.forget(&visible).await?;
         }
         vault.forget(commit).await
+    }
+
+    /// The tree of a commit of ours as agents see it.
+    pub async fn tree_of(&self, repository: &Repository, commit: &CommitId) -> Result<TreeId> {
+        let vault = self.vault(repository).await?;
+        Ok(vault.visible(commit).await?.1.tree)
     }
 
     /// What changed from one commit of ours to another.

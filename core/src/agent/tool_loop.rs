@@ -9,7 +9,7 @@ use serde_json::Value;
 pub(super) use transcript::Transcript;
 
 use super::answer::Spoken;
-use super::toolbox::{ToolAnswer, Toolbox};
+use super::toolbox::{Record, ToolAnswer, Toolbox};
 use crate::engine::{Files, ModelAnswer};
 use crate::pipeline::StepFailure;
 use crate::provider::{Content, Message, Request, Role, Stop, SystemBlock, ToolSpec};
@@ -81,6 +81,7 @@ impl Conversation<'_> {
             );
             let answer = self.host.call(self.request()).await?;
             self.transcript.turns += 1;
+            self.transcript.cost = self.transcript.cost.plus(answer.cost);
             self.spoken = Spoken::of(&answer);
             let response = answer.response;
             if response.stop == Stop::Refusal {
@@ -162,25 +163,37 @@ impl Conversation<'_> {
             .await
     }
 
-    async fn carry_out(&self, name: &str, input: Value) -> Result<ToolAnswer, StepFailure> {
+    async fn carry_out(&mut self, name: &str, input: Value) -> Result<ToolAnswer, StepFailure> {
         if !self.setting.tools.iter().any(|tool| tool.name == name) {
             return Ok(ToolAnswer::error(format!("there is no tool `{name}`")));
         }
         if name == "run_test" {
+            self.transcript.record = Record::with_gaps();
             return self.host.run_tests().await;
         }
         if name == "ask_person" {
+            self.transcript.record = Record::with_gaps();
             return match input.get("question").and_then(Value::as_str).map(str::trim) {
                 Some(question) if !question.is_empty() => self.host.ask(question.to_owned()).await,
                 _ => Ok(ToolAnswer::error("the argument `question` is missing")),
             };
         }
         let (toolbox, tool) = (self.toolbox.clone(), name.to_owned());
-        let ran = tokio::task::spawn_blocking(move || toolbox.run(&tool, &input)).await;
-        Ok(ran.unwrap_or_else(|error| {
-            tracing::error!(%error, tool = name, "a tool fell over");
-            ToolAnswer::error("the tool failed")
-        }))
+        let mut record = std::mem::replace(&mut self.transcript.record, Record::with_gaps());
+        let run = move || {
+            let answer = toolbox.run_recorded(&tool, &input, &mut record);
+            (answer, record)
+        };
+        Ok(match tokio::task::spawn_blocking(run).await {
+            Ok((answer, record)) => {
+                self.transcript.record = record;
+                answer
+            }
+            Err(error) => {
+                tracing::error!(%error, tool = name, "a tool fell over");
+                ToolAnswer::error("the tool failed")
+            }
+        })
     }
 }
 

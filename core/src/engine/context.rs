@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::actor::{Actor, Live, Message};
+use super::cache::Reach;
 use super::{Notice, Services, Shared, locked};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -35,6 +36,8 @@ pub struct ModelAnswer {
     pub provider: String,
     /// Which.
     pub model: String,
+    /// What the call cost, tries that failed included.
+    pub cost: Money,
 }
 
 /// Where an earlier attempt of the step stood after its last whole turn.
@@ -87,7 +90,8 @@ pub struct StepContext {
     router: Arc<Router>,
     inbox: mpsc::Sender<Message>,
     live: watch::Receiver<Live>,
-    fence: i64,
+    pub(super) fence: i64,
+    pub(super) reach: Reach,
     ordinal: AtomicU32,
     slot: Mutex<Option<Slot>>,
     /// The files of the last checkpoint.
@@ -108,6 +112,7 @@ impl StepContext {
             inbox: actor.inbox_sender.clone(),
             live: actor.live.subscribe(),
             fence: actor.fence,
+            reach: Reach::of(&actor.machine.spec),
             ordinal: AtomicU32::new(0),
             slot: Mutex::new(None),
             kept: Mutex::new(None),
@@ -151,6 +156,7 @@ impl StepContext {
     /// One model call: waits while paused, reserves its worst case, settles what it cost, and asks a
     /// person where a limit of money is reached. `request.model` is filled in by the router.
     pub async fn call(&self, request: Request) -> Result<ModelAnswer, StepFailure> {
+        let mut cost = Money::ZERO;
         loop {
             self.pause_point().await?;
             let scope = self.scope();
@@ -166,6 +172,7 @@ impl StepContext {
                 .told
                 .into_inner()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
+            cost = told.iter().map(Told::cost).fold(cost, Money::plus);
             self.tell_calls(told).await;
             match answered {
                 Ok(answer) => {
@@ -173,6 +180,7 @@ impl StepContext {
                         response: answer.response,
                         provider: answer.provider,
                         model: answer.model,
+                        cost,
                     });
                 }
                 Err(RouteFailure::Budget(refusal)) => self.ask_for_money(&refusal).await?,
@@ -505,6 +513,15 @@ enum Told {
         usage: Usage,
         cost: Money,
     },
+}
+
+impl Told {
+    fn cost(&self) -> Money {
+        match self {
+            Self::Usage { cost, .. } => *cost,
+            Self::Decision(_) => Money::ZERO,
+        }
+    }
 }
 
 struct Observer<'a> {

@@ -95,6 +95,7 @@ impl Machine {
             }
             if let Some(step) = self.step_mut(id) {
                 step.reset();
+                step.fresh = from == Some(id);
             }
         }
         let works_anew = self.steps.iter().any(|step| {

@@ -36,6 +36,7 @@ impl Machine {
         record.ended_at = Some(at);
         record.error = None;
         record.failures = 0;
+        record.fresh = false;
         let spec = record.spec.clone();
         record.output = Some(output.clone());
         effects.push(Effect::Publish {
@@ -44,6 +45,7 @@ impl Machine {
                 agent: spec.agent.clone(),
                 status: "finished".to_owned(),
                 summary: output.summary.clone(),
+                cached: output.saved.is_some(),
                 error: None,
             },
         });
@@ -144,6 +146,7 @@ impl Machine {
                 agent: record.spec.agent.clone(),
                 status: if again { "retrying" } else { "failed" }.to_owned(),
                 summary: failure.error.message.clone(),
+                cached: false,
                 error: Some(failure.error.clone()),
             },
         });

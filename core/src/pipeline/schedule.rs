@@ -109,6 +109,7 @@ impl Machine {
             findings,
             comment: step.comment.clone(),
             request,
+            fresh: step.fresh,
         };
         let deadline = at.plus_ms(step.spec.time_limit_ms);
         effects.push(Effect::Publish {

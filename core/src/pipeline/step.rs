@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::id::{AgentId, BlobId, CommitId, StepId};
+use crate::id::{AgentId, BlobId, CommitId, StepId, StepKey};
+use crate::money::Money;
 
 /// What an agent is asked to do; references, not contents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,9 @@ pub struct StepOrder {
     pub comment: Option<String>,
     /// The request of a single agent's run (JSON).
     pub request: Option<BlobId>,
+    /// A person asked for this very step: no earlier result may stand for it.
+    #[serde(default)]
+    pub fresh: bool,
 }
 
 /// Whether the change does what it should.
@@ -115,6 +119,10 @@ pub struct StepOutput {
     pub model: Option<String>,
     /// Lowest and highest likely cost of what is still to come, in picodollars; from the Architect.
     pub estimate: Option<super::Estimate>,
+    /// What the result is called in the step cache, if it is kept there.
+    pub key: Option<StepKey>,
+    /// What it cost when it was made, where an earlier result stands for this one.
+    pub saved: Option<Money>,
 }
 
 /// Classes of failure; they decide about another attempt.
@@ -214,6 +222,9 @@ pub struct StepRecord {
     pub not_before: Option<Timestamp>,
     /// What a person said about its last result.
     pub comment: Option<String>,
+    /// A person asked for it again: until it has finished no earlier result may stand for it.
+    #[serde(default)]
+    pub fresh: bool,
     /// What it handed over.
     pub output: Option<StepOutput>,
     /// Why it failed.
@@ -232,6 +243,7 @@ impl StepRecord {
             ended_at: None,
             not_before: None,
             comment: None,
+            fresh: false,
             output: None,
             error: None,
         }

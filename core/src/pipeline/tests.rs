@@ -326,6 +326,48 @@ fn what_cannot_be_applied_directly_goes_to_a_person() {
 }
 
 #[test]
+fn the_step_that_a_retry_names_is_fresh_until_it_has_finished_and_no_other_is() {
+    let mut run = Run::to_patch(RunOptions::default());
+    run.event(Event::Cancelled { by: person() });
+    run.event(Event::Retried {
+        from: Some(StepId::new("architect")),
+        steps: None,
+    });
+    assert!(run.order().fresh);
+    run.fail("architect", transient());
+    run.now = run.now.plus_ms(10_000);
+    run.event(Event::TimeReached);
+    assert!(run.order().fresh, "another attempt is the same question");
+    run.event(Event::Recovered);
+    assert!(run.order().fresh, "a crash forgets nothing");
+    run.finish("architect", document("plan"));
+    run.answer(GateKind::Plan, yes()).expect("approved");
+    assert!(!run.order().fresh, "the Developer was not named");
+}
+
+#[test]
+fn a_step_for_which_an_earlier_result_stands_is_told_as_cached() {
+    let mut run = Run::new(RunOptions::default());
+    run.finish(
+        "task-master",
+        StepOutput {
+            saved: Some(Money::from_dollars(1)),
+            ..document("brief")
+        },
+    );
+    let told = run.effects.iter().find_map(|effect| match effect {
+        Effect::Publish {
+            event: RunEvent::StepFinished { cached, .. },
+        } => Some(*cached),
+        _ => None,
+    });
+    assert_eq!(told, Some(true));
+    run.finish("architect", document("plan"));
+    let told = serde_json::to_value(&run.effects[0]).expect("JSON");
+    assert_eq!(told["event"].get("cached"), None, "{told}");
+}
+
+#[test]
 fn a_refused_plan_with_a_comment_is_planned_again_and_without_one_ends_the_run() {
     let mut run = Run::new(RunOptions::default());
     run.finish("task-master", document("brief"));

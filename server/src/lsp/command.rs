@@ -11,6 +11,7 @@ use tracing::Instrument;
 
 mod apply;
 pub(crate) mod arguments;
+mod cache_clear;
 mod document;
 mod edit;
 pub(crate) mod edit_plan;
@@ -91,6 +92,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command { id: "clode.providers.check", run: providers_check::run },
     Command { id: "clode.trust", run: trust::run },
     Command { id: "clode.reloadConfig", run: reload_config::run },
+    Command { id: "clode.cache.clear", run: cache_clear::run },
     Command { id: "clode.document", run: document::run },
     Command { id: "clode.pipeline.apply", run: apply::run },
     Command { id: "clode.pipeline.edit", run: edit::run },

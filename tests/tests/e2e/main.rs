@@ -16,5 +16,6 @@ mod neovim;
 mod rig_api;
 mod rig_claude;
 mod rig_fixture;
+mod step_cache;
 mod vscode;
 mod words;

@@ -55,6 +55,7 @@ impl Stage {
             response,
             provider: "demo".to_owned(),
             model: "demo".to_owned(),
+            cost: crate::money::Money::ZERO,
         })
     }
 }

@@ -124,6 +124,8 @@ fn text(detail: &PipelineDetail, colour: Colour) -> String {
                 step.id.clone(),
                 status.unwrap_or_default(),
                 format!("${:.4}", step.cost),
+                step.saved_cost
+                    .map_or_else(String::new, |saved| format!("cached, saved ${saved:.4}")),
                 neutralise(&summary).into_owned(),
             ]
         })

@@ -65,6 +65,9 @@ pub(super) fn step(step: &StepRecord, document: Option<&str>) -> String {
         if let (Some(provider), Some(model)) = (&output.provider, &output.model) {
             let _ = writeln!(text, "\nAnswered by {provider}, {model}.");
         }
+        if let Some(saved) = output.saved {
+            let _ = writeln!(text, "\nCached: an earlier result, which saves {saved}.");
+        }
         if !output.summary.is_empty() {
             let _ = writeln!(text, "\n{}", output.summary);
         }
