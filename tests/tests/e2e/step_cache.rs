@@ -94,7 +94,8 @@ async fn after_a_retry_of_the_plan_that_changes_nothing_the_developer_is_not_pai
     let api = ScriptedApi::start(team(1, 2, develops));
     let stage = Stage::api(&api);
     let mut editor = opened(&stage);
-    let (run, first) = to_patch(&mut editor, &stage.request(&editor));
+    let request = stage.request(&editor);
+    let (run, first) = to_patch(&mut editor, &request);
     assert_eq!(cached(&first), Vec::<&str>::new());
     cancel(&mut editor, &run);
 
@@ -242,7 +243,8 @@ async fn a_change_that_did_not_pass_qa_is_made_anew() {
     let api = ScriptedApi::start(script.agent("qa", |s| s.replies(says("It adds."))));
     let stage = Stage::api(&api);
     let mut editor = opened(&stage);
-    let (run, _) = to_patch(&mut editor, &stage.request(&editor));
+    let request = stage.request(&editor);
+    let (run, _) = to_patch(&mut editor, &request);
     cancel(&mut editor, &run);
 
     editor.must(
