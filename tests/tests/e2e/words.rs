@@ -95,7 +95,7 @@ async fn without_an_input_box_the_answer_is_a_file_that_is_sent_when_it_is_saved
     let asked = editor.until_gate(&run, "question");
     assert_eq!(gate(&asked, "question")["summary"], QUESTION);
 
-    let chosen = action(&mut editor, &stage, "multiply", "Answer the question…");
+    let chosen = action(&mut editor, &stage, "multiply", "Write an answer: ");
     let opened = carry_out(&mut editor, &chosen);
 
     let uri = Url::parse(opened["uri"].as_str().expect("a file")).expect("an address");
@@ -163,7 +163,7 @@ async fn with_an_input_box_another_plan_is_asked_for_there() {
     let first = editor.until_gate(&run, "plan");
     let first = gate(&first, "plan")["id"].clone();
 
-    let chosen = action(&mut editor, &stage, "multiply", "Request another plan…");
+    let chosen = action(&mut editor, &stage, "multiply", "Request another plan: ");
     let answered = carry_out(&mut editor, &chosen);
 
     assert!(answered["uri"].is_null(), "{answered:#}");

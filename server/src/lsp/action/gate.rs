@@ -66,12 +66,11 @@ pub(crate) struct Answer {
 
 impl Answer {
     fn into_action(self, run: &RunReview) -> Action {
-        Action::new(
-            format!("{}: {}", self.title, run.title),
-            PIPELINE_KIND,
-            self.command,
-            self.arguments,
-        )
+        let title = match self.title.strip_suffix('…') {
+            Some(words) => format!("{words}: {}…", run.title),
+            None => format!("{}: {}", self.title, run.title),
+        };
+        Action::new(title, PIPELINE_KIND, self.command, self.arguments)
     }
 }
 
@@ -99,7 +98,7 @@ pub(crate) fn answers(session: &Session, run: &RunReview, gate: &Gate) -> Vec<An
     let can_ask = capabilities.show_document || capabilities.clode.is_some_and(|clode| clode.input);
     if can_ask && instruction::takes_words(gate.kind) {
         let title = match gate.kind {
-            GateKind::Question => "Answer the question…",
+            GateKind::Question => "Write an answer…",
             GateKind::Plan => "Request another plan…",
             _ => "Request changes…",
         };

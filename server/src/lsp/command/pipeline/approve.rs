@@ -22,8 +22,8 @@ struct Options {
     pipeline_id: Option<String>,
     approval_id: Option<ApprovalId>,
     gate: Option<GateKind>,
-    #[serde(default)]
-    approved: bool,
+    /// May be missing only where the person is asked.
+    approved: Option<bool>,
     /// Ask the person for the words of a no, or of the answer to a question.
     #[serde(default)]
     ask: bool,
@@ -49,6 +49,9 @@ pub(in crate::lsp::command) fn run(
     async move {
         let options: Options = arguments::read(invocation.options)?;
         let max_cost = amount("maxCost", options.max_cost)?;
+        if options.approved.is_none() && !options.ask {
+            return Err(Error::usage("invalidParams", "approved: missing"));
+        }
         let named = Named {
             pipeline: options.pipeline_id,
             approval: options.approval_id.clone(),
@@ -67,7 +70,7 @@ pub(in crate::lsp::command) fn run(
             return Ok(summary);
         }
         let answer = Answer {
-            approved: options.approved,
+            approved: options.approved.unwrap_or_default(),
             comment: options.comment,
             plan: options.plan,
             choice: options.choice,
