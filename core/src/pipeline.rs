@@ -18,6 +18,7 @@ mod schedule;
 mod spec;
 mod state;
 mod step;
+mod version;
 
 #[cfg(test)]
 mod simulation;
@@ -35,7 +36,4 @@ pub use step::{
     Finding, KnowledgeEntry, StepFailure, StepFailureClass, StepOrder, StepOutput, StepRecord, StepStatus,
     TestRun, Verdict,
 };
-
-/// Version of the machine's behaviour and of the wire form of its state. A stored run of another
-/// version is finished by that version, or shown and left alone.
-pub const MACHINE_VERSION: u32 = 1;
+pub use version::{MACHINE_VERSION, is_known_version};

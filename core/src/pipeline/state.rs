@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::MACHINE_VERSION;
 use super::gate::Gate;
 use super::patch::{HunkRecord, PatchStage};
 use super::spec::{RunSpec, StepRole};
 use super::step::{StepRecord, StepStatus, TestRun};
+use super::version::MACHINE_VERSION;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::{BlobId, CommitId, StepId, TreeId};

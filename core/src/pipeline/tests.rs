@@ -1,5 +1,7 @@
 //! Scenarios of the machine: given a run, when something happens, then these effects and this state.
 
+mod versions;
+
 use super::*;
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind};
