@@ -91,6 +91,7 @@ async fn work(context: &StepContext) -> Result<StepOutput, StepFailure> {
         summary: summary(&plan),
         document: Some(context.put_text(&text).await?),
         estimate: estimate::of(&context.config, &plan, prompt_tokens),
+        parts: plan.parts(),
         ..StepOutput::default()
     };
     Ok(conversation.spoken.sign(output))
