@@ -109,6 +109,7 @@ async fn output(
         summary: summary(plan),
         document: Some(context.put_text(text).await?),
         estimate: estimate::of(&context.config, plan, prompt_tokens),
+        parts: plan.parts(),
         ..StepOutput::default()
     })
 }

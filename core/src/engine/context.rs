@@ -185,6 +185,9 @@ impl StepContext {
                 }
                 Err(RouteFailure::Budget(refusal)) => self.ask_for_money(&refusal).await?,
                 Err(RouteFailure::Cancelled) => return Err(StepFailure::cancelled()),
+                Err(RouteFailure::Failed(error, FailureClass::Truncated)) => {
+                    return Err(StepFailure::outcome_unknown(error));
+                }
                 Err(RouteFailure::Failed(error, class)) if may_pass(class) => {
                     return Err(StepFailure::transient(error));
                 }
@@ -489,10 +492,7 @@ impl StepContext {
 }
 
 fn may_pass(class: FailureClass) -> bool {
-    matches!(
-        class,
-        FailureClass::Throttled { .. } | FailureClass::Transient | FailureClass::Truncated
-    )
+    matches!(class, FailureClass::Throttled { .. } | FailureClass::Transient)
 }
 
 /// As on the wire: `run`, `repositoryDay`, `userDay`, `providerDay:<id>`.

@@ -119,6 +119,9 @@ pub struct StepView {
     pub id: String,
     /// Who.
     pub agent: String,
+    /// What it is about, where several do the same step's work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
     /// How it stands.
     pub status: StepStatus,
     /// How often it began.
@@ -277,7 +280,7 @@ impl Engine {
             steps: machine
                 .steps
                 .iter()
-                .map(|step| step_view(step, &by_step))
+                .map(|step| step_view(&machine, step, &by_step))
                 .collect(),
             plan: self.text(machine.plan.as_ref()).await?,
             patch,
@@ -357,7 +360,7 @@ fn summary(row: &RunRow, machine: &Machine, totals: &Totals, now: Timestamp) -> 
     }
 }
 
-fn step_view(step: &StepRecord, totals: &[StepTotals]) -> StepView {
+fn step_view(machine: &Machine, step: &StepRecord, totals: &[StepTotals]) -> StepView {
     let cost = totals
         .iter()
         .filter(|row| row.step == step.spec.id)
@@ -369,7 +372,8 @@ fn step_view(step: &StepRecord, totals: &[StepTotals]) -> StepView {
     StepView {
         id: step.spec.id.to_string(),
         agent: step.spec.agent.to_string(),
-        status: step.status,
+        title: step.spec.part.as_ref().map(|part| part.title.clone()),
+        status: machine.shown_status(step),
         attempts: step.attempts,
         provider: output
             .and_then(|output| output.provider.clone())

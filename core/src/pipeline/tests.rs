@@ -1,9 +1,13 @@
 //! Scenarios of the machine: given a run, when something happens, then these effects and this state.
 
+mod declared;
+mod parts;
+mod versions;
+
 use super::*;
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind};
-use crate::id::{AgentId, BlobId, CommitId, HunkId, PipelineId, StepId, TaskId, TreeId};
+use crate::id::{BlobId, CommitId, HunkId, PipelineId, StepId, TaskId, TreeId};
 use crate::money::Money;
 use crate::task::{ApplyMode, Priority, RunOptions, Task};
 
@@ -14,12 +18,9 @@ struct Run {
 }
 
 pub(super) fn spec(options: RunOptions) -> RunSpec {
-    let step = |id: &str, agent: &str, role, needs: &[&str]| StepSpec {
-        id: StepId::new(id),
-        agent: AgentId::new(agent),
-        role,
-        needs: needs.iter().map(|id| StepId::new(*id)).collect(),
-        time_limit_ms: 60_000,
+    let step = |id: &str, agent: &str, role, needs: &[&str]| {
+        let needs = needs.iter().map(|id| StepId::new(*id)).collect();
+        StepSpec::new(id, agent, role, needs, 60_000)
     };
     let skip = if options.skip_approvals {
         GatePolicy::Skip
@@ -54,6 +55,7 @@ pub(super) fn spec(options: RunOptions) -> RunSpec {
         attempts_max: 3,
         retry_initial_ms: 100,
         retry_max_ms: 1000,
+        time_limit_ms: None,
         buffers: None,
         request: None,
         config: BlobId::new("config"),
@@ -146,6 +148,7 @@ impl Run {
             gate: Some(kind),
             answer,
             plan_document: None,
+            plan_parts: vec![],
             by: person(),
         })
     }
@@ -399,6 +402,7 @@ fn an_answer_to_a_closed_gate_changes_nothing() {
         gate: None,
         answer: no(None),
         plan_document: None,
+        plan_parts: vec![],
         by: person(),
     };
     assert_eq!(run.try_event(late).expect_err("closed").code, "approvalClosed");
@@ -490,6 +494,7 @@ fn a_reached_budget_waits_for_a_higher_limit_and_no_ends_the_run_with_its_result
         gate: None,
         answer: yes(),
         plan_document: None,
+        plan_parts: vec![],
         by: person(),
     };
     assert_eq!(
@@ -517,7 +522,11 @@ fn a_reached_budget_waits_for_a_higher_limit_and_no_ends_the_run_with_its_result
     assert!(
         matches!(
             run.effects.as_slice(),
-            [Effect::Publish { .. }, Effect::DeliverAnswer { .. }]
+            [
+                Effect::Publish { .. },
+                Effect::SetTimer { .. },
+                Effect::DeliverAnswer { .. }
+            ]
         ),
         "{:?}",
         run.effects

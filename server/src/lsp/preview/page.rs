@@ -46,6 +46,7 @@ pub(super) fn step(step: &StepRecord, document: Option<&str>) -> String {
         StepStatus::Pending => "has not begun",
         StepStatus::Running => "works",
         StepStatus::Backoff => "waits before another attempt",
+        StepStatus::Merging => "is merged with the work of others",
         StepStatus::Finished => "done",
         StepStatus::Failed => "failed",
         StepStatus::Cancelled => "cancelled",
