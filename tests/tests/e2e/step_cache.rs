@@ -132,6 +132,43 @@ async fn after_a_retry_of_the_plan_that_changes_nothing_the_developer_is_not_pai
 }
 
 #[tokio::test]
+async fn an_edited_plan_is_another_question_and_the_plan_before_it_is_not_forgotten() {
+    let api = ScriptedApi::start(team(1, 1, |s| develops(develops(s))));
+    let stage = Stage::api(&api);
+    let mut editor = opened(&stage);
+    let request = named(&stage, &editor, &json!({}));
+    let (run, _) = to_patch(&mut editor, &request);
+    cancel(&mut editor, &run);
+    let edited = PLAN.replace("Return `a * b`", "Return `a * b`, and nothing else,");
+    let mut with_edited_plan = || {
+        let run = editor.run(&request);
+        let planned = editor.until_gate(&run, "plan");
+        assert_eq!(cached(&planned), ["taskMaster", "architect"]);
+        let yes = json!({
+            "pipelineId": run, "approvalId": gate(&planned, "plan")["id"], "approved": true, "plan": edited,
+        });
+        editor.must("clode.pipeline.approve", &yes);
+        let detail = editor.until_gate(&run, "patch");
+        cancel(&mut editor, &run);
+        detail
+    };
+
+    let first = with_edited_plan();
+    let second = with_edited_plan();
+
+    assert_eq!(cached(&first), ["taskMaster", "architect"]);
+    assert_eq!(
+        cached(&second),
+        ["taskMaster", "architect", "developer"],
+        "the same edit is the same question"
+    );
+    assert_eq!(second["plan"].as_str().map(str::trim), Some(edited.trim()));
+    drop(editor);
+    api.assert_clean();
+    stage.assert_untouched();
+}
+
+#[tokio::test]
 async fn a_named_task_that_is_started_again_pays_for_nothing_though_a_file_that_nobody_read_has_changed() {
     let api = ScriptedApi::start(team(1, 1, reads_the_rules));
     let stage = with_rules(&api);
@@ -255,6 +292,33 @@ async fn a_change_that_did_not_pass_qa_is_made_anew() {
     let again = editor.until_gate(&run, "patch");
 
     assert_eq!(cached(&again), Vec::<&str>::new());
+    drop(editor);
+    api.assert_clean();
+    stage.assert_untouched();
+}
+
+#[tokio::test]
+async fn lessons_of_the_same_patch_are_not_drawn_twice() {
+    let script = team(1, 1, develops).agent("kbBuilder", |s| s.replies(says("[]")));
+    let api = ScriptedApi::start(script);
+    let stage = Stage::api(&api);
+    let mut editor = opened(&stage);
+    let request = stage.request(&editor);
+    let (run, _) = to_patch(&mut editor, &request);
+    editor.approve(&run, "patch");
+    let first = editor.until_status(&run, "completed");
+    assert_eq!(cached(&first), Vec::<&str>::new());
+
+    editor.must(
+        "clode.pipeline.retry",
+        &json!({ "pipelineId": run, "fromStep": "qa" }),
+    );
+    let second = editor.until_status(&run, "completed");
+
+    assert_eq!(cached(&second), ["kbBuilder"]);
+    assert_usd(&step(&second, "kbBuilder")["savedCost"], cost_of(1));
+    assert_usd(&second["metrics"]["totalCost"], cost_of(7));
+    assert_eq!(editor.text(&stage.file()), MODULE.replace(OLD, NEW));
     drop(editor);
     api.assert_clean();
     stage.assert_untouched();

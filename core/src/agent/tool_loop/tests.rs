@@ -9,7 +9,7 @@ use super::*;
 use crate::agent::assignment::Assignment;
 use crate::agent::prompt::Prompt;
 use crate::agent::survey::{Depth, Survey};
-use crate::agent::toolbox::Access;
+use crate::agent::toolbox::{Access, Repeated};
 use crate::agent::{answer, briefing};
 use crate::config::{Config, Context};
 use crate::provider::http::Http;
@@ -417,4 +417,39 @@ fn the_oldest_results_are_dropped_when_the_window_is_full() {
         before.messages.len(),
         "every call keeps its result"
     );
+}
+
+#[tokio::test]
+async fn what_the_tools_did_is_part_of_each_checkpoint_and_has_gaps_once_a_command_ran() {
+    let (_place, tools) = repository();
+    let read = |id| vec![use_tool(id, "read_file", json!({ "path": "README.md" }))];
+    let stage = Stage::new(vec![
+        said(Stop::ToolUse, read("a")),
+        said(Stop::ToolUse, vec![use_tool("b", "run_test", json!({}))]),
+        said(Stop::ToolUse, read("c")),
+        said(Stop::EndTurn, vec![words("Done.")]),
+    ]);
+    let mut talk = conversation(&stage, &tools, Message::user("Look."));
+    talk.run().await.expect("done");
+
+    let stored = stage.checkpoints.lock().expect("free").clone();
+    let records: Vec<Record> = stored
+        .iter()
+        .map(|bytes| Transcript::from_bytes(bytes).expect("a transcript").record)
+        .collect();
+    let complete: Vec<bool> = records.iter().map(Record::is_complete).collect();
+    assert_eq!(complete, [true, false, false]);
+    let (_elsewhere, same) = repository();
+    assert_eq!(same.repeat(&records[0]), Repeated::Same);
+}
+
+#[test]
+fn a_transcript_of_an_earlier_version_has_gaps() {
+    let mut stored = serde_json::to_value(Transcript::new(Message::user("Look."))).expect("JSON");
+    let fields = stored.as_object_mut().expect("an object");
+    fields.remove("record");
+    fields.remove("cost");
+    let bytes = serde_json::to_vec(&stored).expect("JSON");
+    let taken_up = Transcript::from_bytes(&bytes).expect("it is still read");
+    assert!(!taken_up.record.is_complete());
 }

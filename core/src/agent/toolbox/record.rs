@@ -10,6 +10,8 @@ use serde_json::Value;
 
 use super::{FILE_BYTES_MAX, Inner, ToolAnswer, Toolbox};
 
+/// Hexadecimal digits of an outcome that are kept.
+const OUTCOME_DIGITS: usize = 32;
 /// Tools that change files.
 const CHANGING: [&str; 3] = ["write_file", "edit_file", "delete_file"];
 
@@ -100,7 +102,9 @@ impl Toolbox {
         let answer = self.run(name, input);
         hasher.update(&[u8::from(answer.is_error)]);
         hasher.update(answer.text.as_bytes());
-        (answer, hasher.finalize().to_hex().to_string())
+        let mut outcome = hasher.finalize().to_hex().to_string();
+        outcome.truncate(OUTCOME_DIGITS);
+        (answer, outcome)
     }
 }
 
