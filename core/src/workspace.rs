@@ -41,7 +41,7 @@ pub use beneath::{Root, resolve_beneath};
 pub use collect::Collected;
 pub use disk::{Applied, DiskChange, FileOutcome, apply_to_disk};
 pub use git::{Git, UserHome};
-pub use patch::{Change, FileChange, FileMode, Hunk, HunkKind, Patch};
+pub use patch::{Change, Direction, FileChange, FileMode, Hunk, HunkKind, Patch};
 pub use paths::{Verdict, check_path, is_dot_git, verdict};
 pub use pool::{KeptSlot, SlotUsage, Swept};
 pub use repository::Repository;
