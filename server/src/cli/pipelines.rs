@@ -16,7 +16,7 @@ use super::desk::Caller;
 use super::{Exit, place};
 use crate::app::Providers;
 
-/// List pipelines, look at one, and answer, pause, resume, retry, cancel or apply it
+/// List pipelines, look at one, and answer, pause, resume, retry, cancel, apply or revert it
 #[derive(Debug, Args)]
 pub(crate) struct Pipelines {
     /// One JSON document on stdout
@@ -48,7 +48,9 @@ enum Operation {
     /// Say no at a gate
     Reject(Reject),
     /// Apply hunks that are pending to the files on disk
-    Apply(Apply),
+    Apply(Hunks),
+    /// Take what was applied out of the files on disk again
+    Revert(Hunks),
     /// Print the patch as git does
     Patch(One),
     /// Forget one that has ended
@@ -131,7 +133,7 @@ struct Reject {
 }
 
 #[derive(Debug, Args)]
-struct Apply {
+struct Hunks {
     /// The pipeline
     #[arg(value_name = "ID")]
     id: String,
