@@ -11,8 +11,10 @@ mod configuration;
 mod context;
 mod controls;
 mod effects;
+mod export;
 mod gates;
 mod pipelines;
+mod retention;
 mod routing;
 mod signal;
 mod start;
@@ -34,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use configuration::{ClientSettings, Configurations, Configured};
 pub use context::{ModelAnswer, ResumePoint, StepContext, WorkingDirectory};
+pub use export::{StepChanges, Verified, verify};
 pub use signal::{Orphan, Signal};
 pub use start::{Buffers, StartRequest, Started};
 pub use status::{BudgetView, DayView, ProviderView};

@@ -49,7 +49,7 @@ pub use review::{Conflict, Placed, Replacement, Take};
 pub use scan::Refusal;
 pub use slot::{Slot, SlotNote};
 pub use snapshot::{Buffer, Snapshot};
-pub use tidy::Tidied;
+pub use tidy::{Salvaged, Tidied};
 
 use crate::id::{CommitId, HunkId, random_hex};
 use crate::process::Spawner;

@@ -97,6 +97,9 @@ impl Machine {
                 step.reset();
             }
         }
+        if from.is_some() && self.changes_among(&again) {
+            self.go_back_to_before(&again);
+        }
         let works_anew = self.steps.iter().any(|step| {
             !step.is_settled()
                 && matches!(
@@ -118,14 +121,29 @@ impl Machine {
         Ok(())
     }
 
+    fn changes_among(&self, steps: &[StepId]) -> bool {
+        let mut changes = self
+            .steps
+            .iter()
+            .filter(|step| step.spec.role == StepRole::Change);
+        changes.any(|step| steps.contains(&step.spec.id))
+    }
+
+    /// The files are again as the steps left them that stay; what was found in the others' is no matter any more.
+    fn go_back_to_before(&mut self, again: &[StepId]) {
+        let stay = self
+            .steps
+            .iter()
+            .filter(|step| step.spec.role == StepRole::Change && !again.contains(&step.spec.id));
+        self.result = stay.filter_map(|step| step.output.as_ref()?.files.clone()).last();
+        self.findings = None;
+    }
+
     fn forget_patch(&mut self, again: &[StepId]) {
         self.patch_stage = PatchStage::None;
         self.gates
             .retain(|gate| !(gate.is_open() && gate.kind == GateKind::Patch));
-        let changes_anew = self
-            .steps
-            .iter()
-            .any(|step| step.spec.role == StepRole::Change && again.contains(&step.spec.id));
+        let changes_anew = self.changes_among(again);
         let plans_anew = self
             .steps
             .iter()

@@ -143,9 +143,7 @@ pub(super) fn lines(report: &Report) -> String {
 pub(super) fn json(report: &Report, top_level: &std::path::Path) -> Value {
     let row = |Row { file, state, hunks }: Row<'_>| {
         let mut shown = json!({"uri": file_uri(&top_level.join(&file.path)), "path": file.path, "result": state, "hunks": hunks});
-        if let (Some(code), Some(object), true) =
-            (&file.code, shown.as_object_mut(), !is_done(state))
-        {
+        if let (Some(code), Some(object), true) = (&file.code, shown.as_object_mut(), !is_done(state)) {
             object.insert("code".to_owned(), json!(code));
             object.insert("message".to_owned(), json!(file.message));
         }

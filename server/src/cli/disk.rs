@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use clode_core::{Error, Result};
 use clode_core::engine::{Editor, Engine};
 use clode_core::id::{HunkId, PipelineId};
 use clode_core::pipeline::{GateKind, HunkOutcome, HunkRecord, HunkState, Machine};
 use clode_core::workspace::{self, Applied, FileOutcome, Patch, Repository};
+use clode_core::{Error, Result};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 

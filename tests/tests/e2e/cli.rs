@@ -1,5 +1,7 @@
 //! The command line as a person or a script uses it.
 
+mod again;
+
 use std::time::Duration;
 
 use clode_tests::cli::{Cli, Finished};
@@ -218,81 +220,6 @@ async fn what_is_not_applied_at_once_can_be_applied_later() {
     cli.run(&["pipelines", "apply", &run]).await.assert_code(0);
     assert_eq!(stage.repo.read("calc.py"), MODULE.replace(OLD, NEW));
     stage.assert_git_untouched();
-}
-
-#[tokio::test]
-async fn what_was_applied_is_taken_back_and_the_task_is_done_anew() {
-    let stage = Stage::demo();
-    let cli = cli(&stage);
-    let named = with(RUN, &["--id", "multiply", "--yes"]);
-    cli.run(&named).await.assert_code(0);
-    let run = only_run(&cli).await;
-    let hunks = hunks_of(&cli, &run).await;
-
-    cli.run(&["pipelines", "revert", &run]).await.assert_code(0);
-    stage.assert_untouched();
-    assert_eq!(states(&cli, &run).await, ["reverted"]);
-    cli.run(&["pipelines", "revert", &run]).await.assert_code(0);
-    cli.run(&["pipelines", "apply", &run, "--hunk", &hunks[0]])
-        .await
-        .assert_code(0);
-    assert_eq!(stage.repo.read("calc.py"), MODULE.replace(OLD, NEW));
-    cli.run(&["pipelines", "revert", &run]).await.assert_code(0);
-    stage.assert_untouched();
-
-    // What was taken back is no answer to the same task on the same files.
-    cli.run(&named).await.assert_code(0);
-    assert_eq!(stage.repo.read("calc.py"), MODULE.replace(OLD, NEW));
-    let list = cli
-        .run(&["pipelines", "list", "--json"])
-        .await
-        .expect_code(0)
-        .json();
-    assert_eq!(list.as_array().map(Vec::len), Some(2), "{list:#}");
-}
-
-#[tokio::test]
-async fn taking_back_keeps_what_was_changed_since_and_overwrites_nothing() {
-    let stage = Stage::demo();
-    let cli = cli(&stage);
-    cli.run(&with(RUN, &["--yes"])).await.assert_code(0);
-    let run = only_run(&cli).await;
-    let applied = stage.repo.read("calc.py");
-    let mine = applied.replace(NEW, "    return a * b  # by hand\n");
-    stage.repo.write("calc.py", &mine);
-
-    let told = cli.run(&["pipelines", "revert", &run, "--json"]).await;
-    told.assert_code(1);
-    let answer = told.json();
-    assert_eq!(answer["files"][0]["result"], "conflict", "{answer:#}");
-    assert_eq!(stage.repo.read("calc.py"), mine);
-    assert_eq!(states(&cli, &run).await, ["applied"]);
-
-    stage.repo.write("calc.py", format!("{applied}\n\nLIMIT = 10\n"));
-    cli.run(&["pipelines", "revert", &run, "--file", "calc.py"])
-        .await
-        .assert_code(0);
-    assert_eq!(stage.repo.read("calc.py"), format!("{MODULE}\n\nLIMIT = 10\n"));
-    stage.assert_git_untouched();
-}
-
-/// The hunks of a run, by name.
-async fn hunks_of(cli: &Cli, run: &str) -> Vec<String> {
-    of_hunks(cli, run, "id").await
-}
-
-/// The states of the hunks of a run.
-async fn states(cli: &Cli, run: &str) -> Vec<String> {
-    of_hunks(cli, run, "state").await
-}
-
-async fn of_hunks(cli: &Cli, run: &str, field: &str) -> Vec<String> {
-    let detail = shown(cli, run).await;
-    let files = detail["files"].as_array().into_iter().flatten();
-    let hunks = files.flat_map(|file| file["hunks"].as_array().into_iter().flatten());
-    hunks
-        .map(|hunk| hunk[field].as_str().unwrap_or_default().to_owned())
-        .collect()
 }
 
 #[tokio::test]

@@ -33,8 +33,7 @@ impl FileChange {
         if applied.is_empty() {
             return None;
         }
-        let keeps_mode =
-            self.change == Change::Modified && !self.binary && !has(&applied, HunkKind::Mode);
+        let keeps_mode = self.change == Change::Modified && !self.binary && !has(&applied, HunkKind::Mode);
         let (base_text, hunks) = match self.change {
             Change::Modified => self.with_applied(&applied),
             _ => (

@@ -105,7 +105,9 @@ async fn every_kind_of_change_lands_on_disk_and_again_changes_nothing() {
     let back = patch.reversed(|_| true);
     let taken_back = apply_all(&world, &repository, &back).await;
     assert!(
-        taken_back.iter().all(|outcome| outcome.result == Applied::Applied),
+        taken_back
+            .iter()
+            .all(|outcome| outcome.result == Applied::Applied),
         "{taken_back:#?}"
     );
     assert_eq!(files_of(&world.project()), original);

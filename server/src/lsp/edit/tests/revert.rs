@@ -190,9 +190,6 @@ async fn a_new_file_that_was_changed_since_is_not_removed() {
         results.contains(&line("fresh.txt", "conflict", "conflict")),
         "{results:?}"
     );
-    assert_eq!(
-        world.on_disk("fresh.txt").as_deref(),
-        Some("hello\nand mine\n")
-    );
+    assert_eq!(world.on_disk("fresh.txt").as_deref(), Some("hello\nand mine\n"));
     assert_eq!(world.on_disk("old.txt").as_deref(), Some(BASE));
 }
