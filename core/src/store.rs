@@ -24,6 +24,7 @@ mod ledger_port;
 mod migrations;
 mod owner;
 mod place;
+mod retention;
 mod run;
 mod runs;
 mod setting;
@@ -56,6 +57,7 @@ pub use ledger_port::{
     BudgetRefusal, BudgetScope, Cap, Confirmation, Grant, Hold, Limits, Settlement, Usage,
 };
 pub use owner::OwnerLock;
+pub use retention::{StoredRun, Weigh};
 pub use run::{
     Committed, Created, FIRST_FENCE, Finished, JournalRow, NewRun, RUNS_MAX, RunFilter, RunRow, Transition,
 };

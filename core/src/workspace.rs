@@ -43,7 +43,7 @@ pub use collect::Collected;
 pub use combine::Combined;
 pub use disk::{Applied, DiskChange, FileOutcome, apply_to_disk};
 pub use git::{Git, UserHome};
-pub use patch::{Change, FileChange, FileMode, Hunk, HunkKind, Patch};
+pub use patch::{Change, Direction, FileChange, FileMode, Hunk, HunkKind, Patch};
 pub use paths::{Verdict, check_path, is_dot_git, verdict};
 pub use pool::{KeptSlot, SlotUsage, Swept};
 pub use repository::Repository;
@@ -51,7 +51,7 @@ pub use review::{Conflict, Placed, Replacement, Take};
 pub use scan::Refusal;
 pub use slot::{Slot, SlotNote};
 pub use snapshot::{Buffer, Snapshot};
-pub use tidy::Tidied;
+pub use tidy::{Salvaged, Tidied};
 
 use crate::id::{CommitId, HunkId, TreeId, random_hex};
 use crate::process::Spawner;

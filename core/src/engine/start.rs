@@ -8,7 +8,7 @@ use super::{Engine, actor, pipelines, takeover};
 use crate::config::{Config, Layer};
 use crate::error::{Error, Kind, Result};
 use crate::id::{AgentId, BlobId, PipelineId, TaskId, random_hex};
-use crate::pipeline::{GatePolicy, Machine, RunSpec, StepRole, StepSpec};
+use crate::pipeline::{GatePolicy, HunkState, Machine, RunSpec, StepRole, StepSpec};
 use crate::store::{Created, NewRun, RunFilter, RunRow, blob_id};
 use crate::task::{ApplyMode, RunOptions, Task};
 use crate::workspace::{Buffer, Repository};
@@ -137,7 +137,7 @@ impl Engine {
         }
     }
 
-    /// A run of the same explicit task that is alive, or done on the very same files.
+    /// A run of the same explicit task that is alive, or done on the very same files and not taken back.
     async fn earlier(&self, request: &StartRequest, identity: &str) -> Result<Option<RunRow>> {
         if !request.task.explicit_id || request.options.force {
             return Ok(None);
@@ -165,7 +165,11 @@ impl Engine {
         if !row.finished {
             return Ok(Some(row));
         }
-        if row.reuse.is_empty() {
+        let was_reverted = |machine: Machine| {
+            let mut hunks = machine.hunks.iter();
+            hunks.any(|hunk| hunk.state == HunkState::Reverted)
+        };
+        if row.reuse.is_empty() || row.machine().is_ok_and(was_reverted) {
             return Ok(None);
         }
         let snapshot = self

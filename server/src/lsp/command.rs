@@ -22,6 +22,7 @@ mod pipeline;
 mod providers_check;
 mod reject_hunks;
 mod reload_config;
+mod revert;
 mod run;
 mod show_diff;
 mod status;
@@ -98,6 +99,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command { id: "clode.pipeline.edit", run: edit::run },
     Command { id: "clode.pipeline.editPlan", run: edit_plan::run },
     Command { id: "clode.pipeline.rejectHunks", run: reject_hunks::run },
+    Command { id: "clode.pipeline.revert", run: revert::run },
     Command { id: "clode.pipeline.showDiff", run: show_diff::run },
 ];
 
