@@ -29,6 +29,8 @@ mod run;
 mod runs;
 mod setting;
 mod signal;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod sweep;
 mod tally;
 #[cfg(test)]
@@ -56,11 +58,14 @@ pub use ledger::{CostBy, CostRow, DayScope, Forfeited, Ledger, StepTotals, Total
 pub use ledger_port::{
     BudgetRefusal, BudgetScope, Cap, Confirmation, Grant, Hold, Limits, Settlement, Usage,
 };
+#[cfg(test)]
+pub(crate) use owner::Liveness;
 pub use owner::OwnerLock;
 pub use retention::{StoredRun, Weigh};
 pub use run::{
     Committed, Created, FIRST_FENCE, Finished, JournalRow, NewRun, RUNS_MAX, RunFilter, RunRow, Transition,
 };
+pub(crate) use runs::taken_over;
 pub use signal::{SignalId, SignalRow};
 pub use sweep::Swept;
 
@@ -96,6 +101,7 @@ struct Shared {
     writer: Option<Worker>,
     reader: Worker,
     health: Health,
+    liveness: Arc<dyn owner::Liveness>,
 }
 
 impl Store {
@@ -126,8 +132,10 @@ impl Store {
         if writer.is_some() {
             owner::clean(&state);
         }
+        let liveness = Arc::new(owner::KernelLocks { state: state.clone() });
         Ok(Self {
             shared: Arc::new(Shared {
+                liveness,
                 state,
                 mode: opened.mode,
                 writer,
