@@ -7,13 +7,17 @@
 mod actor;
 mod admission;
 mod adoption;
+mod cache;
 mod configuration;
 mod context;
 mod controls;
+mod documents;
 mod effects;
+mod export;
 mod gates;
 mod hands;
 mod pipelines;
+mod retention;
 mod routing;
 mod signal;
 #[cfg(test)]
@@ -35,9 +39,12 @@ use futures::future::BoxFuture;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+pub use cache::Kept;
 pub use configuration::{ClientSettings, Configurations, Configured};
-pub use context::{ModelAnswer, ResumePoint, StepContext, WorkingDirectory};
+pub use context::{Files, ModelAnswer, ResumePoint, StepContext, WorkingDirectory};
+pub use documents::{Elsewhere, OPEN_ELSEWHERE};
 pub use effects::Snapshots;
+pub use export::{StepChanges, Verified, verify};
 pub use hands::Hands;
 pub use signal::{Orphan, Signal};
 pub use start::{Buffers, StartRequest, Started};
@@ -225,6 +232,7 @@ impl Engine {
                 settled = settled.len(),
                 "holds of dead owners settled as unconfirmed"
             );
+            documents::forget_dead(&services.store).await;
         }
         let shared = Arc::new(Shared {
             services,
@@ -287,6 +295,7 @@ impl Engine {
         for handle in handles.values() {
             handle.ended().await;
         }
+        self.hold_documents("", Vec::new()).await;
         locked(&self.shared.lock).take();
     }
 }

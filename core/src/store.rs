@@ -10,10 +10,12 @@ mod audit;
 mod backup;
 mod batch;
 mod blob;
+mod cache;
 mod checkpoint;
 mod checksum;
 mod commits;
 mod connection;
+mod document;
 mod event;
 mod failure;
 mod hold;
@@ -22,6 +24,7 @@ mod ledger_port;
 mod migrations;
 mod owner;
 mod place;
+mod retention;
 mod run;
 mod runs;
 mod setting;
@@ -47,7 +50,9 @@ use worker::{Health, Worker};
 
 pub use audit::{AuditRecord, AuditRow};
 pub use blob::{BLOB_BYTES_MAX, BLOB_INLINE_BYTES_MAX, blob_id};
+pub use cache::{CACHE_ENTRY_BYTES_MAX, CacheEntry, CacheScope, CacheTrim};
 pub use checkpoint::Checkpoint;
+pub use document::{DOCUMENTS_MAX, UnsavedDocument};
 pub use event::EventRow;
 pub use ledger::{CostBy, CostRow, DayScope, Forfeited, Ledger, StepTotals, Totals};
 pub use ledger_port::{
@@ -56,6 +61,7 @@ pub use ledger_port::{
 #[cfg(test)]
 pub(crate) use owner::Liveness;
 pub use owner::OwnerLock;
+pub use retention::{StoredRun, Weigh};
 pub use run::{
     Committed, Created, FIRST_FENCE, Finished, JournalRow, NewRun, RUNS_MAX, RunFilter, RunRow, Transition,
 };

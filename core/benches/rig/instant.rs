@@ -16,7 +16,7 @@ use clode_core::process::Spawner;
 use clode_core::redact::Redactor;
 use clode_core::store::Store;
 use clode_core::task::{Priority, RunOptions, Task};
-use clode_core::workspace::{Places, Repository, Snapshot, UserHome, Workspaces};
+use clode_core::workspace::{Combined, Places, Repository, Snapshot, UserHome, Workspaces};
 use futures::future::BoxFuture;
 
 /// Whether a person is asked.
@@ -161,6 +161,17 @@ impl Hands for Made {
                 hunks: Vec::new(),
             })
         })
+    }
+
+    fn combine<'a>(
+        &'a self,
+        _: &'a Services,
+        _: &'a Repository,
+        _: &'a CommitId,
+        _: &'a CommitId,
+        result: &'a CommitId,
+    ) -> BoxFuture<'a, clode_core::Result<Combined>> {
+        Box::pin(async move { Ok(Combined::Files(result.clone())) })
     }
 }
 

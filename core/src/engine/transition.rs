@@ -20,6 +20,7 @@ impl Actor {
     pub(super) async fn store(&mut self, event: Event, signal: Option<SignalId>) -> Result<Vec<Effect>> {
         let mut next = self.machine.clone();
         let journal = self.encode(&event)?;
+        let rejected = super::cache::rejected(&self.machine, &event);
         let at = self.now();
         let transitioned = next.next(at, event)?;
         let (published, effects): (Vec<Effect>, Vec<Effect>) = transitioned
@@ -38,6 +39,10 @@ impl Actor {
             None => Vec::new(),
         };
         let state = self.encode(&next)?;
+        if !rejected.is_empty() {
+            let store = &self.shared.services.store;
+            store.cache_forget(&self.repository.id, rejected).await?;
+        }
         self.commit(at, state, next.status(), journal, published.collect(), consumed)
             .await?;
         self.machine = next;
