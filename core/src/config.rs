@@ -41,7 +41,7 @@ pub use problem::ConfigError;
 pub use route::{Route, RouteQuestion};
 pub use settings::{
     AlertMetric, AlertSeverity, Capability, Enforce, Isolation, Mode, NetworkSettings, ProviderKind,
-    ResumeMode, RouteKind, RuleSettings, SandboxMode, Settings, TargetSettings, TeamEngine,
+    ResumeMode, RouteKind, RuleSettings, SandboxMode, Settings, StepGate, TargetSettings, TeamEngine,
 };
 pub use values::{
     AgentConfig, Alert, Approvals, Cap, CapScope, CircuitBreaker, Config, Context, Downgrade, FoundAgents,

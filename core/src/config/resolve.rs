@@ -268,10 +268,16 @@ fn pipeline_definition(settings: PipelineSettings) -> PipelineDefinition {
                 agent: AgentId::new(step.agent),
                 needs,
                 when: step.when,
+                gate: step.gate,
+                max_attempts: step.max_attempts,
+                timeout_ms: step.timeout_ms,
             }
         })
         .collect();
-    PipelineDefinition { steps }
+    PipelineDefinition {
+        steps,
+        timeout_ms: settings.timeout_ms,
+    }
 }
 
 fn routing(

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use pipelines::{PipelineSettings, Pipelines, ResumeMode, StepSettings};
+pub use pipelines::{PipelineSettings, Pipelines, ResumeMode, StepGate, StepSettings};
 pub use team::{
     AgentSettings, Mode, ModelSettings, PriceSettings, ProgramSettings, ProviderKind, ProviderSettings,
 };

@@ -11,7 +11,7 @@ use super::layer::Layer;
 use super::price::Model;
 use super::settings::{
     AlertMetric, AlertSeverity, Capability, Enforce, Isolation, Mode, NetworkSettings, ProviderKind,
-    ResumeMode, RouteKind, RuleSettings, SandboxMode, TargetSettings, TeamEngine,
+    ResumeMode, RouteKind, RuleSettings, SandboxMode, StepGate, TargetSettings, TeamEngine,
 };
 use crate::id::{AgentId, StepId};
 use crate::money::Money;
@@ -303,6 +303,9 @@ pub struct AgentConfig {
 pub struct PipelineDefinition {
     /// Its steps.
     pub steps: Vec<StepDefinition>,
+    /// Longest time that a run of it may work.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
 }
 
 /// A step of a pipeline.
@@ -315,8 +318,17 @@ pub struct StepDefinition {
     pub agent: AgentId,
     /// Steps that must be done before.
     pub needs: Vec<StepId>,
-    /// A condition.
+    /// A condition, in the words of [`crate::pipeline::Condition`].
     pub when: Option<String>,
+    /// Whether its result waits for a yes, whatever the approvals say.
+    #[serde(default)]
+    pub gate: Option<StepGate>,
+    /// Most attempts.
+    #[serde(default)]
+    pub max_attempts: Option<u32>,
+    /// Longest time of one attempt.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
 }
 
 /// The working directories.

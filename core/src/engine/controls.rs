@@ -3,13 +3,24 @@
 use super::actor::Actor;
 use super::signal::{Outcome, Signal};
 use crate::error::{Error, Kind, Result};
-use crate::pipeline::{Answer, Effect, Event};
+use crate::pipeline::{Answer, Effect, Event, GateKind};
 use crate::plan::Plan;
 use crate::store::{AuditRecord, SignalId};
 
+/// Wait before controls that could not be read are looked for again.
+const READ_RETRY_MS: i64 = 1_000;
+
 impl Actor {
     pub(super) async fn take_signals(&mut self) -> Result<()> {
-        for row in self.shared.services.store.pending_signals(&self.run).await? {
+        let pending = match self.shared.services.store.pending_signals(&self.run).await {
+            Err(error) if error.code == "storeBusy" => {
+                tracing::warn!(%error, "controls cannot be read now");
+                self.timers.push(self.now().plus_ms(READ_RETRY_MS));
+                return Ok(());
+            }
+            pending => pending?,
+        };
+        for row in pending {
             let outcome = self.take_signal(row.id, &row.payload).await;
             match outcome {
                 Ok(effects) => {
@@ -22,6 +33,7 @@ impl Actor {
                     let outcome = self.encode(&Outcome::Rejected(error))?;
                     let state = self.encode(&self.machine)?;
                     self.commit(
+                        self.now(),
                         state,
                         self.machine.status(),
                         "rejected".to_owned(),
@@ -91,24 +103,29 @@ impl Actor {
                 answer,
                 by,
             } => {
-                let plan_document = match &answer.plan {
-                    Some(plan) if answer.approved => {
-                        Plan::parse(plan, &|agent| crate::agent::find(agent).is_some())?;
-                        Some(
-                            self.shared
-                                .services
-                                .store
-                                .put_blob(plan.clone().into_bytes())
-                                .await?,
-                        )
+                let store = &self.shared.services.store;
+                let of_plan = self
+                    .machine
+                    .find_gate(approval.clone(), gate)
+                    .is_ok_and(|id| self.machine.gate_kind(&id) == Some(GateKind::Plan));
+                let draft = self.machine.plan_draft.as_ref().filter(|_| of_plan);
+                let (plan_document, plan_parts) = match (&answer.plan, draft) {
+                    (Some(plan), _) if answer.approved => {
+                        let parts = read_plan(plan)?.parts();
+                        (Some(store.put_blob(plan.clone().into_bytes()).await?), parts)
                     }
-                    _ => None,
+                    (None, Some(draft)) if answer.approved => {
+                        let draft = String::from_utf8_lossy(&store.blob(draft).await?).into_owned();
+                        (None, read_plan(&draft)?.parts())
+                    }
+                    _ => (None, Vec::new()),
                 };
                 Event::Answered {
                     approval,
                     gate,
                     answer: Answer { plan: None, ..answer },
                     plan_document,
+                    plan_parts,
                     by,
                 }
             }
@@ -128,7 +145,7 @@ impl Actor {
             Signal::Resume => Event::Resumed,
             Signal::Cancel { by } => Event::Cancelled { by },
             Signal::Retry { from, pipeline } => {
-                super::routing::router(&self.shared, &self.config).forgive();
+                self.router().forgive();
                 let steps = match pipeline {
                     Some(name) => Some(super::pipelines::steps(&self.config, &name, None)?),
                     None => None,
@@ -137,6 +154,10 @@ impl Actor {
             }
         })
     }
+}
+
+fn read_plan(text: &str) -> Result<Plan> {
+    Plan::parse(text, &|agent| crate::agent::find(agent).is_some())
 }
 
 /// Whether the run cannot be driven on, whatever the control was.

@@ -10,13 +10,16 @@ use tracing::Instrument;
 
 use super::actor::{Actor, LiveStep, Message};
 use super::context::StepContext;
+use super::hands::Hands;
 use super::start::Buffers;
 use super::takeover::Part;
 use super::{Services, locked};
 use crate::error::{Error, Result};
 use crate::id::{BlobId, CommitId, StepId};
-use crate::pipeline::{Effect, Event, HunkRecord, HunkState, PreparedPatch, StepFailure, StepOrder};
-use crate::workspace::{Buffer, Repository, Snapshot, Verdict};
+use crate::pipeline::{
+    Effect, Event, HunkRecord, HunkState, MergeOutcome, PreparedPatch, StepFailure, StepOrder,
+};
+use crate::workspace::{Buffer, Combined, Repository, Snapshot, Verdict};
 
 /// Longest time for a snapshot or a patch.
 const GIT_TIMEOUT: Duration = Duration::from_secs(120);
@@ -39,6 +42,13 @@ impl Actor {
                     let _ = reply.send(answer);
                 }
             }
+            Effect::MergeResults {
+                step,
+                attempt,
+                base,
+                onto,
+                result,
+            } => self.merge_results(step, attempt, base, onto, result),
             Effect::PreparePatch { base, result } => self.prepare_patch(base, result),
             Effect::ApplyPatch => self.apply_patch(),
             Effect::SetTimer { at } => self.timers.push(at),
@@ -61,8 +71,9 @@ impl Actor {
 
     fn take_snapshot(&self, buffers: Option<BlobId>) {
         let (services, repository) = (self.shared.services.clone(), Arc::clone(&self.repository));
+        let hands = Arc::clone(&self.shared.hands);
         self.beside(async move {
-            match limited("snapshot", snapshot(&services, &repository, buffers)).await {
+            match limited("snapshot", hands.snapshot(&services, &repository, buffers)).await {
                 Ok(snapshot) => Event::SnapshotTaken {
                     commit: snapshot.shown.commit,
                     tree: snapshot.shown.tree,
@@ -74,10 +85,29 @@ impl Actor {
         });
     }
 
-    fn prepare_patch(&self, base: CommitId, result: CommitId) {
+    fn merge_results(&self, step: StepId, attempt: u32, base: CommitId, onto: CommitId, result: CommitId) {
         let (services, repository) = (self.shared.services.clone(), Arc::clone(&self.repository));
         self.beside(async move {
-            match limited("patch", prepare(&services, &repository, &base, &result)).await {
+            let combined = services.workspaces.combine(&repository, &base, &onto, &result);
+            let outcome = match limited("merge", combined).await {
+                Ok(Combined::Files(files)) => MergeOutcome::Merged { files },
+                Ok(Combined::Collision(paths)) => MergeOutcome::Collided { paths },
+                Err(error) => return Event::MergeFailed { step, attempt, error },
+            };
+            Event::ResultsMerged {
+                step,
+                attempt,
+                onto,
+                outcome,
+            }
+        });
+    }
+
+    fn prepare_patch(&self, base: CommitId, result: CommitId) {
+        let (services, repository) = (self.shared.services.clone(), Arc::clone(&self.repository));
+        let hands = Arc::clone(&self.shared.hands);
+        self.beside(async move {
+            match limited("patch", hands.patch(&services, &repository, &base, &result)).await {
                 Ok(prepared) => Event::PatchPrepared {
                     prepared: Box::new(prepared),
                 },
@@ -122,7 +152,8 @@ impl Actor {
         let cancel = self.shared.stop.child_token();
         let context = StepContext::new(self, order, cancel.clone());
         let inbox = self.inbox_sender.clone();
-        let work = run_agent(context, before, step.clone(), attempt, inbox);
+        let hands = Arc::clone(&self.shared.hands);
+        let work = run_agent(hands, context, before, step.clone(), attempt, inbox);
         let span = tracing::info_span!("step", %step, attempt);
         let task = tokio::spawn(work.instrument(span));
         self.steps.insert(
@@ -148,12 +179,13 @@ async fn limited<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result
 }
 
 /// What the person sees, and what agents see where that is something else.
-struct Snapshots {
-    shown: Snapshot,
-    for_agents: Option<CommitId>,
+#[derive(Debug)]
+pub(super) struct Snapshots {
+    pub(super) shown: Snapshot,
+    pub(super) for_agents: Option<CommitId>,
 }
 
-async fn snapshot(
+pub(super) async fn snapshot(
     services: &Services,
     repository: &Repository,
     buffers: Option<BlobId>,
@@ -184,7 +216,7 @@ async fn snapshot(
     })
 }
 
-async fn prepare(
+pub(super) async fn prepare(
     services: &Services,
     repository: &Repository,
     base: &CommitId,
@@ -215,6 +247,7 @@ async fn prepare(
 
 /// Lets the agent work once an earlier attempt in this process has really ended.
 async fn run_agent(
+    hands: Arc<dyn Hands>,
     context: StepContext,
     before: Option<LiveStep>,
     step: StepId,
@@ -226,7 +259,7 @@ async fn run_agent(
         let _ = before.task.await;
     }
     let cancel: CancellationToken = context.cancel.clone();
-    let result = match crate::agent::find(context.order.agent.as_str()) {
+    let result = match hands.agent(context.order.agent.as_str()) {
         Some(agent) => {
             let work = AssertUnwindSafe(agent.run(&context)).catch_unwind();
             let overdue = async {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Engine, actor, pipelines, takeover};
+use super::{Engine, actor, locked, pipelines, takeover};
 use crate::config::{Config, Layer};
 use crate::error::{Error, Kind, Result};
 use crate::id::{AgentId, BlobId, PipelineId, TaskId, random_hex};
-use crate::pipeline::{GatePolicy, HunkState, Machine, RunSpec, StepSpec};
+use crate::pipeline::{GatePolicy, HunkState, Machine, RunSpec, StepRole, StepSpec};
 use crate::store::{Created, NewRun, RunFilter, RunRow, blob_id};
 use crate::task::{ApplyMode, RunOptions, Task};
 use crate::workspace::{Buffer, Repository};
@@ -110,6 +110,20 @@ impl Engine {
             events: Vec::new(),
             created_at: self.shared.services.clock.now(),
         };
+        self.launch(new, &request.repository).await
+    }
+
+    /// Makes the run durable, unless it is there already, and begins to drive it.
+    pub(super) async fn launch(&self, new: NewRun, repository: &Arc<Repository>) -> Result<Started> {
+        let id = new.id.clone();
+        let launched = self.launch_once(new, repository).await;
+        if launched.is_err() {
+            locked(&self.shared.doubtful).insert(id);
+        }
+        launched
+    }
+
+    async fn launch_once(&self, new: NewRun, repository: &Arc<Repository>) -> Result<Started> {
         let (id, status) = (new.id.clone(), new.status.clone());
         match self.shared.services.store.create_run(new).await? {
             Created::Existing(row) => Ok(Started {
@@ -118,12 +132,12 @@ impl Engine {
                 reused: true,
             }),
             Created::New { .. } => {
-                tracing::info!(run = %id, demo = machine.spec.demo, "started");
+                tracing::info!(run = %id, "started");
                 let row = self.row(&id).await?;
                 actor::start(
                     &self.shared,
                     row,
-                    Arc::clone(&request.repository),
+                    Arc::clone(repository),
                     None,
                     takeover::Part::Drive,
                 )
@@ -233,7 +247,11 @@ fn identity(request: &StartRequest) -> Result<String> {
     Ok(blake3::hash(text.as_bytes()).to_hex().to_string())
 }
 
-fn freeze(request: &StartRequest, config: &Config, steps: Vec<StepSpec>) -> Result<(Machine, Vec<Vec<u8>>)> {
+pub(super) fn freeze(
+    request: &StartRequest,
+    config: &Config,
+    steps: Vec<StepSpec>,
+) -> Result<(Machine, Vec<Vec<u8>>)> {
     let mut blobs = Vec::new();
     let config_blob = keep(&mut blobs, encode(config)?);
     let buffers = if request.buffers.shown.is_empty() {
@@ -245,7 +263,12 @@ fn freeze(request: &StartRequest, config: &Config, steps: Vec<StepSpec>) -> Resu
         Some((_, body)) => Some(keep(&mut blobs, encode(body)?)),
         None => None,
     };
-    let policy = |asks: bool| {
+    let declared = config
+        .pipelines
+        .get(&request.options.pipeline)
+        .filter(|_| request.single.is_none());
+    let policy = |asks: bool, role: StepRole| {
+        let asks = asks || declared.is_some_and(|declared| pipelines::asks_after(declared, role));
         if asks && !request.options.skip_approvals && request.single.is_none() {
             GatePolicy::Ask
         } else {
@@ -261,12 +284,15 @@ fn freeze(request: &StartRequest, config: &Config, steps: Vec<StepSpec>) -> Resu
         task: request.task.clone(),
         options: request.options.clone(),
         steps,
-        plan_gate: policy(config.approvals.plan),
-        patch_gate: policy(config.approvals.patch),
+        plan_gate: policy(config.approvals.plan, StepRole::Plan),
+        patch_gate: policy(config.approvals.patch, StepRole::Change),
         rounds_max: ROUNDS_MAX,
         attempts_max: ATTEMPTS_MAX,
         retry_initial_ms: RETRY_INITIAL_MS,
         retry_max_ms: RETRY_MAX_MS,
+        time_limit_ms: declared
+            .and_then(|declared| declared.timeout_ms)
+            .map(pipelines::limit_ms),
         buffers,
         request: single,
         config: config_blob,

@@ -30,15 +30,24 @@ pub(super) async fn ensure(shared: &Arc<Shared>, run: &PipelineId, part: Part) -
     if row.owner.as_ref().is_some_and(elsewhere) {
         return Ok(());
     }
-    if row.machine_version()? != crate::pipeline::MACHINE_VERSION {
+    if !crate::pipeline::is_known_version(row.machine_version()?) {
         return Err(Error::state(
             "otherVersion",
-            format!("pipeline `{run}` was started by another version of clode-ls"),
+            format!("pipeline `{run}` was started by a newer version of clode-ls"),
         )
         .hint("open it with that version; this one shows it and leaves it alone"));
     }
     let repository = repository_of(shared, &row).await?;
-    let Some(fence) = store.adopt(run, row.fence, &shared.owner).await? else {
+    let adopted = adopt(shared, row, repository, part).await;
+    if adopted.is_err() {
+        locked(&shared.doubtful).insert(run.clone());
+    }
+    adopted
+}
+
+async fn adopt(shared: &Arc<Shared>, row: RunRow, repository: Arc<Repository>, part: Part) -> Result<()> {
+    let (store, run) = (&shared.services.store, row.id.clone());
+    let Some(fence) = store.adopt(&run, row.fence, &shared.owner).await? else {
         return Ok(());
     };
     tracing::info!(%run, fence, "adopted");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{Shared, retention};
 use crate::clock::Timestamp;
 use crate::config::Config;
+use crate::store::CacheTrim;
 
 /// Wait after the start, so that an editor gets its answers first.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
@@ -20,6 +21,11 @@ const POOLED_SLOTS_DEFAULT: u32 = 4;
 const PRIVATE_FOLDERS: [&str; 2] = ["private", "claude"];
 /// A private folder that nothing was written to for so long belongs to nobody (two days).
 const PRIVATE_AGE_MS_MAX: u64 = 2 * 24 * 60 * 60 * 1000;
+
+/// Most that the step cache takes in the database (bytes).
+const CACHE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// A result that stood for no other one for so long goes (30 days).
+const CACHE_AGE_MS_MAX: i64 = 30 * 24 * 60 * 60 * 1000;
 
 /// Does it until the engine stops.
 pub(super) fn start(shared: &Arc<Shared>) {
@@ -58,6 +64,14 @@ async fn round(shared: &Shared) {
     }
     if let Err(error) = services.store.back_up().await {
         tracing::warn!(%error, "the database could not be backed up");
+    }
+    let keep = CacheTrim {
+        bytes_max: CACHE_BYTES_MAX,
+        unused_since: services.clock.now().plus_ms(-CACHE_AGE_MS_MAX),
+    };
+    match services.store.cache_trim(keep).await {
+        Ok(swept) => tracing::debug!(?swept, "trimmed the step cache"),
+        Err(error) => tracing::warn!(%error, "the step cache could not be trimmed"),
     }
     let expired = match &config {
         Some(config) => expire(shared, config).await,

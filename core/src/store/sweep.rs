@@ -28,6 +28,7 @@ pub(super) const TEXTS: &[&str] = &[
     "SELECT note FROM checkpoints",
     "SELECT answer FROM answers",
     "SELECT value FROM settings",
+    "SELECT grounds FROM step_cache",
 ];
 /// Digits of a content's name.
 const NAME_DIGITS: usize = 64;

@@ -2,10 +2,10 @@
 //! again.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clode_core::engine::{Editor, Engine};
+use clode_core::engine::{Editor, Elsewhere, Engine, OPEN_ELSEWHERE};
 use clode_core::id::{HunkId, PipelineId};
 use clode_core::pipeline::{GateKind, HunkOutcome, HunkRecord, HunkState, Machine};
 use clode_core::workspace::{self, Applied, FileOutcome, Patch, Repository};
@@ -218,6 +218,14 @@ async fn one_file(
         message: None,
         hunks: Vec::new(),
     };
+    if let Some(held) = held_elsewhere(engine, repository, file).await? {
+        let refused = refused(file, all, &held);
+        report
+            .outcomes
+            .extend(all.iter().map(|id| outcome_of(id, &refused)));
+        report.files.push(refused);
+        return Ok(());
+    }
     let mut decided = review::decided(machine, file);
     // All at once; where that conflicts each by itself, so that one conflict keeps nothing else out.
     let whole = engine
@@ -248,6 +256,36 @@ async fn one_file(
     }
     report.files.push(done);
     Ok(())
+}
+
+/// Whether a living editor holds the file with text that is not saved.
+async fn held_elsewhere(
+    engine: &Engine,
+    repository: &Repository,
+    file: &workspace::FileChange,
+) -> Result<Option<Elsewhere>> {
+    let names = std::iter::once(&file.path).chain(file.old_path.as_ref());
+    let paths: Vec<PathBuf> = names.map(|name| repository.top_level.join(name)).collect();
+    Ok(engine.held_elsewhere(&paths).await?.into_iter().next())
+}
+
+fn refused(file: &workspace::FileChange, wanted: &BTreeSet<HunkId>, held: &Elsewhere) -> FileOutcome {
+    let message = format!("{}; {}", held.message(), Elsewhere::hint());
+    let untouched = |id: &HunkId| workspace::Placed {
+        id: id.clone(),
+        state: HunkState::Failed,
+        lines: 0..0,
+        bytes: 0..0,
+        conflict: None,
+        reason: Some(message.clone()),
+    };
+    FileOutcome {
+        path: file.path.clone(),
+        result: Applied::Failed,
+        code: Some(OPEN_ELSEWHERE.to_owned()),
+        message: Some(message.clone()),
+        hunks: wanted.iter().map(untouched).collect(),
+    }
 }
 
 fn outcome_of(id: &HunkId, outcome: &FileOutcome) -> HunkOutcome {

@@ -11,10 +11,12 @@ use tracing::Instrument;
 
 mod apply;
 pub(crate) mod arguments;
+mod cache_clear;
 mod document;
 mod edit;
 pub(crate) mod edit_plan;
 mod execute_agent;
+pub(crate) mod instruction;
 mod options;
 mod pipeline;
 mod providers_check;
@@ -91,6 +93,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command { id: "clode.providers.check", run: providers_check::run },
     Command { id: "clode.trust", run: trust::run },
     Command { id: "clode.reloadConfig", run: reload_config::run },
+    Command { id: "clode.cache.clear", run: cache_clear::run },
     Command { id: "clode.document", run: document::run },
     Command { id: "clode.pipeline.apply", run: apply::run },
     Command { id: "clode.pipeline.edit", run: edit::run },

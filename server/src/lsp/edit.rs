@@ -6,6 +6,7 @@
 
 mod build;
 mod disk;
+mod elsewhere;
 mod land;
 mod operation;
 mod result;
@@ -29,6 +30,8 @@ use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 use url::Url;
 
+use super::action::comment;
+use super::client::Outcome;
 use super::review::{self, RunReview};
 use super::session::Session;
 pub(crate) use result::FileResult;
@@ -134,6 +137,8 @@ pub(crate) async fn workspace_edit(
     let Chosen { works, refused } = select::choose(&review, selection, Scope::Chosen)?;
     let capabilities = session.capabilities().edit;
     let mut omitted = refused;
+    let (works, held) = elsewhere::split(engine, &review, works).await?;
+    omitted.extend(held);
     let (mut texts, mut operations) = (Vec::new(), Vec::new());
     for work in &works {
         if land::has_text(session, &review, work) {
@@ -158,6 +163,28 @@ pub(crate) async fn workspace_edit(
         }
     }
     Ok(json!({ "edit": build::workspace_edit(capabilities, &texts, &operations), "omitted": omitted }))
+}
+
+/// Takes a comment line that was an instruction to us out of the editor's text: it has been sent. Where that is not
+/// possible it stays; the person sees it.
+pub(crate) async fn take_out_instruction(session: &Session, uri: &Url, instruction: &str) {
+    let Some(document) = session.document(uri) else {
+        return;
+    };
+    let text = document.text();
+    let is_it = |line: &&str| {
+        comment::is_instruction_line(line) && comment::instruction(line) == Some(instruction.trim())
+    };
+    let Some(line) = text.split_inclusive('\n').find(is_it) else {
+        return;
+    };
+    let kept = text.replacen(line, "", 1);
+    let change = build::difference(&document, &kept);
+    let edit = build::workspace_edit(session.capabilities().edit, &[change], &[]);
+    let label = "Clode: the instruction was sent";
+    if !matches!(session.client().apply_edit(label, &edit).await, Outcome::Yes) {
+        tracing::debug!(%uri, "an instruction that was sent stays in the text");
+    }
 }
 
 /// The port through which the engine applies patches that need no person.
@@ -256,6 +283,8 @@ async fn carry_out(
         }));
         return Ok(results);
     }
+    let (works, held) = elsewhere::split(engine, review, works).await?;
+    results.extend(held);
     let deadline = Instant::now() + Duration::from_millis(APPLY_LIMIT_MS);
     let (landed, mut done) = land::texts(session, review, works, deadline).await;
     results.append(&mut done);

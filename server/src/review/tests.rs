@@ -42,6 +42,7 @@ fn machine(records: &[(&str, HunkState)]) -> Machine {
         attempts_max: 1,
         retry_initial_ms: 0,
         retry_max_ms: 0,
+        time_limit_ms: None,
         buffers: None,
         request: None,
         config: BlobId::new("c"),

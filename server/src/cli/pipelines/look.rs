@@ -203,6 +203,8 @@ fn text(detail: &PipelineDetail, changes: &[StepChanges], colour: Colour) -> Str
                 step.id.clone(),
                 status.unwrap_or_default(),
                 format!("${:.4}", step.cost),
+                step.saved_cost
+                    .map_or_else(String::new, |saved| format!("cached, saved ${saved:.4}")),
                 changes
                     .iter()
                     .find(|of| of.step.as_str() == step.id)
