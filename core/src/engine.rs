@@ -13,6 +13,7 @@ mod controls;
 mod effects;
 mod gates;
 mod pipelines;
+mod restored;
 mod routing;
 mod signal;
 mod start;
@@ -160,6 +161,7 @@ impl Engine {
                 settled = settled.len(),
                 "holds of dead owners settled as unconfirmed"
             );
+            restored::pause_all(&services, &owner).await?;
         }
         let http = crate::provider::http::Http::new()
             .inspect_err(|error| tracing::warn!(%error, "no provider can be reached"))

@@ -11,6 +11,7 @@ mod answer;
 mod control;
 mod event;
 mod gate;
+mod halt;
 mod machine;
 mod patch;
 mod progress;

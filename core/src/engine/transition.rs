@@ -7,7 +7,7 @@ use super::actor::{Actor, live_of};
 use super::signal::Outcome;
 use crate::error::Result;
 use crate::pipeline::{Effect, Event, RunEvent, Status};
-use crate::store::{Finished, SignalId, Transition};
+use crate::store::{AuditRecord, Finished, SignalId, Transition};
 
 /// Wait before a transition that could not be stored is tried again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
@@ -19,6 +19,7 @@ impl Actor {
     pub(super) async fn store(&mut self, event: Event, signal: Option<SignalId>) -> Result<Vec<Effect>> {
         let mut next = self.machine.clone();
         let journal = self.encode(&event)?;
+        let audit = self.audit_record(&event);
         let transitioned = next.next(self.now(), event)?;
         let (published, effects): (Vec<Effect>, Vec<Effect>) = transitioned
             .effects
@@ -36,8 +37,15 @@ impl Actor {
             None => Vec::new(),
         };
         let state = self.encode(&next)?;
-        self.commit(state, next.status(), journal, published.collect(), consumed)
-            .await?;
+        self.commit(
+            state,
+            next.status(),
+            journal,
+            published.collect(),
+            consumed,
+            audit,
+        )
+        .await?;
         self.machine = next;
         self.ended = self.machine.ending.is_some();
         self.live.send_replace(live_of(&self.machine));
@@ -53,6 +61,7 @@ impl Actor {
         journal: String,
         events: Vec<RunEvent>,
         consumed: Vec<(SignalId, String)>,
+        audit: Option<AuditRecord>,
     ) -> Result<()> {
         let finished = match status {
             Status::Completed => Finished::Yes {
@@ -81,6 +90,7 @@ impl Actor {
                 journal: journal.clone(),
                 events: bodies.clone(),
                 consumed: consumed.clone(),
+                audit: audit.clone(),
                 blobs: Vec::new(),
                 at: self.now(),
             };

@@ -5,13 +5,18 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::failure::Outcome;
+use super::safety_log;
 
 /// Step n brings version n - 1 to n.
 const STEPS: &[&str] = &[
     include_str!("migrations/001_runs.sql"),
     include_str!("migrations/002_ledger.sql"),
     include_str!("migrations/003_memory.sql"),
+    include_str!("migrations/004_safety.sql"),
 ];
+
+/// The version that knows its incarnation.
+pub(super) const LIFE: i64 = 4;
 
 /// The version that this program writes.
 pub(super) fn latest() -> i64 {
@@ -42,5 +47,5 @@ pub(super) fn migrate(connection: &mut Connection, target: i64) -> Outcome<()> {
             tracing::info!(version = number, "the store's schema was brought forward");
         }
     }
-    Ok(())
+    safety_log::prepare(connection)
 }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use super::checksum::{Seal, text};
 use super::failure::Outcome;
 use super::run::{Committed, Finished, JournalRow, Transition};
-use super::{Store, blob, event, limit_payload, page, runs, signal};
+use super::{Store, audit, blob, event, limit_payload, page, runs, signal};
 use crate::Result;
 use crate::clock::Timestamp;
 use crate::id::PipelineId;
@@ -18,6 +18,9 @@ impl Store {
         limit_payload("the state of a run", &transition.state)?;
         limit_payload("a journal entry", &transition.journal)?;
         event::limit_events(&transition.events)?;
+        if let Some(record) = &transition.audit {
+            limit_payload("an audit record", &record.detail)?;
+        }
         let blobs = self.prepare_blobs(std::mem::take(&mut transition.blobs)).await?;
         self.write(move |transaction| {
             let mut run = runs::fenced(transaction, &transition.run, transition.fence)?;
@@ -45,6 +48,9 @@ impl Store {
                 signal::consume(transaction, &run.id, *id, outcome)?;
             }
             let seqs = event::append(transaction, &run.id, transition.at, &transition.events)?;
+            if let Some(record) = transition.audit {
+                audit::append(transaction, record)?;
+            }
             Ok(Committed { seqs })
         })
         .await
@@ -71,6 +77,8 @@ fn append(connection: &Connection, run: &PipelineId, fence: i64, at: Timestamp, 
     connection
         .prepare_cached(sql)?
         .execute(params![run.as_str(), fence, at.0, body, checksum])?;
+    #[cfg(debug_assertions)]
+    super::failpoint::journal_written();
     Ok(())
 }
 

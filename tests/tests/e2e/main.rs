@@ -3,7 +3,10 @@
 mod budget;
 mod cli;
 mod crash;
+mod damage;
+mod disk;
 mod docs;
+mod failpoints;
 mod folders;
 mod framing;
 mod gates;
@@ -15,4 +18,5 @@ mod neovim;
 mod rig_api;
 mod rig_claude;
 mod rig_fixture;
+mod upgrade;
 mod vscode;
