@@ -41,12 +41,12 @@ pub use problem::ConfigError;
 pub use route::{Route, RouteQuestion};
 pub use settings::{
     AlertMetric, AlertSeverity, Capability, Enforce, Isolation, Mode, NetworkSettings, ProviderKind,
-    ResumeMode, RouteKind, RuleSettings, SandboxMode, Settings, TargetSettings, TeamEngine,
+    ResumeMode, RouteKind, RuleSettings, SandboxMode, Settings, StepGate, TargetSettings, TeamEngine,
 };
 pub use values::{
     AgentConfig, Alert, Approvals, Cap, CapScope, CircuitBreaker, Config, Context, Downgrade, FoundAgents,
-    Knowledge, Limits, PipelineDefinition, ProviderConfig, Rates, Readiness, Retry, Routing, Sandbox,
-    StepDefinition, Team, Telemetry, UiConfig, Worktrees,
+    Knowledge, Limits, PipelineDefinition, ProviderConfig, Rates, Readiness, Retention, Retry, Routing,
+    Sandbox, StepDefinition, Team, Telemetry, UiConfig, Worktrees,
 };
 
 pub use yaml::FILE_BYTES_MAX;

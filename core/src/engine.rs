@@ -7,13 +7,17 @@
 mod actor;
 mod admission;
 mod adoption;
+mod cache;
 mod configuration;
 mod context;
 mod controls;
+mod documents;
 mod effects;
+mod export;
 mod gates;
 mod pipelines;
 mod restored;
+mod retention;
 mod routing;
 mod signal;
 mod start;
@@ -33,8 +37,11 @@ use futures::future::BoxFuture;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+pub use cache::Kept;
 pub use configuration::{ClientSettings, Configurations, Configured};
-pub use context::{ModelAnswer, ResumePoint, StepContext, WorkingDirectory};
+pub use context::{Files, ModelAnswer, ResumePoint, StepContext, WorkingDirectory};
+pub use documents::{Elsewhere, OPEN_ELSEWHERE};
+pub use export::{StepChanges, Verified, verify};
 pub use signal::{Orphan, Signal};
 pub use start::{Buffers, StartRequest, Started};
 pub use status::{BudgetView, DayView, ProviderView};
@@ -162,6 +169,7 @@ impl Engine {
                 "holds of dead owners settled as unconfirmed"
             );
             restored::pause_all(&services, &owner).await?;
+            documents::forget_dead(&services.store).await;
         }
         let http = crate::provider::http::Http::new()
             .inspect_err(|error| tracing::warn!(%error, "no provider can be reached"))
@@ -232,6 +240,7 @@ impl Engine {
         for handle in handles {
             handle.ended().await;
         }
+        self.hold_documents("", Vec::new()).await;
         locked(&self.shared.lock).take();
     }
 }

@@ -8,35 +8,38 @@
 //! needs has finished; a rejected event changes nothing; every state accepts every event.
 
 mod answer;
+mod condition;
 mod control;
 mod event;
 mod gate;
 mod halt;
 mod machine;
+mod parts;
 mod patch;
 mod progress;
 mod schedule;
 mod spec;
 mod state;
 mod step;
+mod time;
+mod version;
 
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;
 
+pub use condition::{Condition, FACTS as CONDITION_FACTS};
 pub use event::{Effect, Event, RunEvent, Transitioned};
 pub use gate::{
     Answer, Answerer, BudgetAsk, Choice, Estimate, Gate, GateKind, GateRequest, PermissionAsk, Resolution,
 };
+pub use parts::{Division, MergeOutcome};
 pub use patch::{HunkOutcome, HunkRecord, HunkState, PatchStage, PreparedPatch};
-pub use spec::{GatePolicy, RunSpec, StepRole, StepSpec};
+pub use spec::{GatePolicy, Part, RunSpec, StepRole, StepSpec};
 pub use state::{Ending, Machine, Status};
 pub use step::{
     Finding, KnowledgeEntry, StepFailure, StepFailureClass, StepOrder, StepOutput, StepRecord, StepStatus,
     TestRun, Verdict,
 };
-
-/// Version of the machine's behaviour and of the wire form of its state. A stored run of another
-/// version is finished by that version, or shown and left alone.
-pub const MACHINE_VERSION: u32 = 1;
+pub use version::{MACHINE_VERSION, is_known_version};

@@ -12,12 +12,17 @@
 //! ## Tests
 //! - cargo test
 //! ```
-//! Everything else in the text is kept and means nothing to us.
+//! `- needs: none` says that a step needs no other. Everything else in the text is kept and means nothing
+//! to us.
+
+mod parts;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::id::{AgentId, StepId};
+
+pub use parts::{PARTS_MAX, PlanPart};
 
 /// Largest plan that is read (bytes).
 pub const PLAN_BYTES_MAX: usize = 256 << 10;
@@ -48,8 +53,9 @@ pub struct PlanStep {
     pub agent: AgentId,
     /// Files that it is expected to change, relative to the top level.
     pub touches: Vec<String>,
-    /// Steps that come first.
-    pub needs: Vec<StepId>,
+    /// Steps that come first; unsaid without such a line.
+    #[serde(default)]
+    pub needs: Option<Vec<StepId>>,
     /// Commands that prove it.
     pub tests: Vec<String>,
     /// The remaining text.
@@ -160,7 +166,7 @@ impl Reader {
                 title: title.trim().to_owned(),
                 agent: AgentId::new("developer"),
                 touches: Vec::new(),
-                needs: Vec::new(),
+                needs: None,
                 tests: Vec::new(),
                 detail: String::new(),
                 line: number,
@@ -189,10 +195,8 @@ impl Reader {
             }
             "touches" => step.touches = comma_list(value),
             "needs" => {
-                step.needs = comma_list(value)
-                    .iter()
-                    .map(|id| StepId::new(id.as_str()))
-                    .collect();
+                let needs = comma_list(value);
+                step.needs = Some(needs.iter().map(|id| StepId::new(id.as_str())).collect());
             }
             "tests" => step.tests.extend(non_empty(unquote(value))),
             _ => push_line(&mut step.detail, line),
@@ -232,6 +236,7 @@ impl Reader {
             if let Some(unknown) = step
                 .needs
                 .iter()
+                .flatten()
                 .find(|id| !earlier.clone().any(|other| other.id == **id))
             {
                 return Err(invalid(
@@ -302,7 +307,8 @@ mod tests {
         assert_eq!(plan.goal, "Say hello.");
         assert_eq!(plan.steps[0].touches, ["src/a.rs", "src/b.rs"]);
         assert_eq!(plan.steps[0].detail, "Some detail.");
-        assert_eq!(plan.steps[1].needs, [StepId::new("step-1")]);
+        assert_eq!(plan.steps[0].needs, None);
+        assert_eq!(plan.steps[1].needs, Some(vec![StepId::new("step-1")]));
         assert_eq!(plan.test_commands(), ["cargo test", "cargo clippy"]);
     }
 

@@ -10,10 +10,12 @@ mod audit;
 mod backup;
 mod batch;
 mod blob;
+mod cache;
 mod checkpoint;
 mod checksum;
 mod commits;
 mod connection;
+mod document;
 mod event;
 #[cfg(debug_assertions)]
 pub mod failpoint;
@@ -27,6 +29,7 @@ mod owner;
 mod place;
 mod restore;
 mod restored;
+mod retention;
 mod run;
 mod runs;
 mod safety_log;
@@ -53,13 +56,16 @@ use worker::{Health, Worker};
 
 pub use audit::{AuditRecord, AuditRow};
 pub use blob::{BLOB_BYTES_MAX, BLOB_INLINE_BYTES_MAX, blob_id};
+pub use cache::{CACHE_ENTRY_BYTES_MAX, CacheEntry, CacheScope, CacheTrim};
 pub use checkpoint::Checkpoint;
+pub use document::{DOCUMENTS_MAX, UnsavedDocument};
 pub use event::EventRow;
 pub use ledger::{CostBy, CostRow, DayScope, Forfeited, Ledger, StepTotals, Totals};
 pub use ledger_port::{
     BudgetRefusal, BudgetScope, Cap, Confirmation, Grant, Hold, Limits, Settlement, Usage,
 };
 pub use owner::OwnerLock;
+pub use retention::{StoredRun, Weigh};
 pub use run::{
     Committed, Created, FIRST_FENCE, Finished, JournalRow, NewRun, RUNS_MAX, RunFilter, RunRow, Transition,
 };

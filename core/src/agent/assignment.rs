@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::engine::StepContext;
-use crate::id::BlobId;
+use crate::id::{BlobId, StepId};
 use crate::pipeline::StepFailure;
 use crate::task::{CommandOrigin, Origin, Priority, Task, TestCommand};
 
@@ -27,6 +27,10 @@ pub(super) struct Assignment {
     pub(super) comment: Option<String>,
     /// A patch that came with the request.
     pub(super) patch: Option<String>,
+    /// The one step of the plan that is to be carried out, where others do the rest.
+    pub(super) part: Option<StepId>,
+    /// Files in which the last result collided with what others had done meanwhile.
+    pub(super) collided_in: Vec<String>,
 }
 
 /// The request of a single agent's run. What is not understood is left alone.
@@ -84,6 +88,8 @@ impl Assignment {
         assignment.plan = stored(context, order.plan.as_ref()).await?;
         assignment.findings = stored(context, order.findings.as_ref()).await?;
         assignment.comment.clone_from(&order.comment);
+        assignment.part.clone_from(&order.part);
+        assignment.collided_in.clone_from(&order.collided_in);
         if let Some(id) = &order.request {
             assignment.take_request(context.json(id).await?);
         }

@@ -67,6 +67,19 @@ pub(super) fn so_far(assignment: &Assignment) -> String {
     if let Some(plan) = &assignment.plan {
         let _ = write!(text, "\n# The approved plan\n{}\n", plan.trim());
     }
+    if let Some(part) = &assignment.part {
+        let _ = write!(
+            text,
+            "\n# Your part\nYou carry out step `{part}` of this plan and nothing else. Other Developers carry out the other steps at the same time, each in files of their own: what they do may not be in your working directory yet, and tests of it may fail. Touch only the files of your step; your changes are merged with theirs.\n"
+        );
+    }
+    if !assignment.collided_in.is_empty() {
+        let _ = write!(
+            text,
+            "\n# Your last result could not be merged\nOther Developers had changed the same lines meanwhile, in: {}. Their work is in your working directory now, yours is not. Do your step again on top of it and keep theirs.\n",
+            assignment.collided_in.join(", ")
+        );
+    }
     if let Some(patch) = &assignment.patch {
         let _ = write!(
             text,

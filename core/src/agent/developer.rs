@@ -19,7 +19,7 @@ use crate::config::Mode;
 use crate::engine::StepContext;
 use crate::error::{Error, Kind};
 use crate::pipeline::{StepFailure, StepFailureClass, StepOutput, StepRole, TestRun};
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanStep};
 
 /// Codes of failures that another way of working may cure, as long as nothing was changed.
 const CURABLE: [&str; 9] = [
@@ -191,9 +191,11 @@ fn changes_nothing(assignment: &Assignment) -> bool {
         .plan
         .as_deref()
         .and_then(|plan| Plan::parse(plan, &|_| true).ok());
+    let is_ours = |step: &&PlanStep| assignment.part.as_ref().is_none_or(|part| *part == step.id);
     plan.is_some_and(|plan| {
         plan.steps
             .iter()
+            .filter(is_ours)
             .all(|step| step.touches.is_empty() && says_nothing_to_do(&step.title, &step.detail))
     })
 }

@@ -11,7 +11,7 @@ use super::layer::Layer;
 use super::price::Model;
 use super::settings::{
     AlertMetric, AlertSeverity, Capability, Enforce, Isolation, Mode, NetworkSettings, ProviderKind,
-    ResumeMode, RouteKind, RuleSettings, SandboxMode, TargetSettings, TeamEngine,
+    ResumeMode, RouteKind, RuleSettings, SandboxMode, StepGate, TargetSettings, TeamEngine,
 };
 use crate::id::{AgentId, StepId};
 use crate::money::Money;
@@ -55,6 +55,9 @@ pub struct Config {
     pub resume: ResumeMode,
     /// The working directories.
     pub worktrees: Worktrees,
+    /// How long and how much of ended runs is kept.
+    #[serde(default)]
+    pub retention: Retention,
     /// What agents get to see.
     pub context: Context,
     /// What is remembered.
@@ -300,6 +303,9 @@ pub struct AgentConfig {
 pub struct PipelineDefinition {
     /// Its steps.
     pub steps: Vec<StepDefinition>,
+    /// Longest time that a run of it may work.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
 }
 
 /// A step of a pipeline.
@@ -312,8 +318,17 @@ pub struct StepDefinition {
     pub agent: AgentId,
     /// Steps that must be done before.
     pub needs: Vec<StepId>,
-    /// A condition.
+    /// A condition, in the words of [`crate::pipeline::Condition`].
     pub when: Option<String>,
+    /// Whether its result waits for a yes, whatever the approvals say.
+    #[serde(default)]
+    pub gate: Option<StepGate>,
+    /// Most attempts.
+    #[serde(default)]
+    pub max_attempts: Option<u32>,
+    /// Longest time of one attempt.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
 }
 
 /// The working directories.
@@ -330,6 +345,30 @@ pub struct Worktrees {
     pub setup: Vec<String>,
     /// Ignored files that agents need all the same.
     pub include: Vec<String>,
+}
+
+/// How long and how much of ended runs is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Retention {
+    /// Ended runs go after so many days.
+    pub days: u32,
+    /// Most space that runs and their snapshots take together.
+    pub max_bytes: u64,
+}
+
+impl Retention {
+    /// Where nothing else is said.
+    pub const DEFAULT: Self = Self {
+        days: 30,
+        max_bytes: 2 << 30,
+    };
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
 }
 
 /// What agents get to see.

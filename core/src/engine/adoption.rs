@@ -3,7 +3,7 @@
 use super::{Engine, locked, takeover};
 use crate::error::Result;
 use crate::id::{PipelineId, RepositoryId};
-use crate::pipeline::{MACHINE_VERSION, Status};
+use crate::pipeline::{Status, is_known_version};
 use crate::store::{RunFilter, RunRow};
 
 impl Engine {
@@ -17,9 +17,7 @@ impl Engine {
         };
         let is_orphan = |row: &RunRow| {
             let driven = row.owner.as_ref().is_some_and(|owner| store.is_alive(owner));
-            let ours = row
-                .machine_version()
-                .is_ok_and(|version| version == MACHINE_VERSION);
+            let ours = row.machine_version().is_ok_and(is_known_version);
             !driven && ours && row.status != Status::Paused.as_str()
         };
         Ok(store.runs(filter).await?.into_iter().filter(is_orphan).collect())

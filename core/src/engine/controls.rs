@@ -3,7 +3,7 @@
 use super::actor::Actor;
 use super::signal::{Outcome, Signal};
 use crate::error::{Error, Kind, Result};
-use crate::pipeline::{Answer, Effect, Event};
+use crate::pipeline::{Answer, Effect, Event, GateKind};
 use crate::plan::Plan;
 use crate::store::{AuditRecord, SignalId};
 
@@ -85,24 +85,29 @@ impl Actor {
                 answer,
                 by,
             } => {
-                let plan_document = match &answer.plan {
-                    Some(plan) if answer.approved => {
-                        Plan::parse(plan, &|agent| crate::agent::find(agent).is_some())?;
-                        Some(
-                            self.shared
-                                .services
-                                .store
-                                .put_blob(plan.clone().into_bytes())
-                                .await?,
-                        )
+                let store = &self.shared.services.store;
+                let of_plan = self
+                    .machine
+                    .find_gate(approval.clone(), gate)
+                    .is_ok_and(|id| self.machine.gate_kind(&id) == Some(GateKind::Plan));
+                let draft = self.machine.plan_draft.as_ref().filter(|_| of_plan);
+                let (plan_document, plan_parts) = match (&answer.plan, draft) {
+                    (Some(plan), _) if answer.approved => {
+                        let parts = read_plan(plan)?.parts();
+                        (Some(store.put_blob(plan.clone().into_bytes()).await?), parts)
                     }
-                    _ => None,
+                    (None, Some(draft)) if answer.approved => {
+                        let draft = String::from_utf8_lossy(&store.blob(draft).await?).into_owned();
+                        (None, read_plan(&draft)?.parts())
+                    }
+                    _ => (None, Vec::new()),
                 };
                 Event::Answered {
                     approval,
                     gate,
                     answer: Answer { plan: None, ..answer },
                     plan_document,
+                    plan_parts,
                     by,
                 }
             }
@@ -131,6 +136,10 @@ impl Actor {
             }
         })
     }
+}
+
+fn read_plan(text: &str) -> Result<Plan> {
+    Plan::parse(text, &|agent| crate::agent::find(agent).is_some())
 }
 
 /// Whether the run cannot be driven on, whatever the control was.

@@ -15,8 +15,10 @@ use super::takeover::Part;
 use super::{Services, locked};
 use crate::error::{Error, Result};
 use crate::id::{BlobId, CommitId, StepId};
-use crate::pipeline::{Effect, Event, HunkRecord, HunkState, PreparedPatch, StepFailure, StepOrder};
-use crate::workspace::{Buffer, Repository, Snapshot, Verdict};
+use crate::pipeline::{
+    Effect, Event, HunkRecord, HunkState, MergeOutcome, PreparedPatch, StepFailure, StepOrder,
+};
+use crate::workspace::{Buffer, Combined, Repository, Snapshot, Verdict};
 
 /// Longest time for a snapshot or a patch.
 const GIT_TIMEOUT: Duration = Duration::from_secs(120);
@@ -39,6 +41,13 @@ impl Actor {
                     let _ = reply.send(answer);
                 }
             }
+            Effect::MergeResults {
+                step,
+                attempt,
+                base,
+                onto,
+                result,
+            } => self.merge_results(step, attempt, base, onto, result),
             Effect::PreparePatch { base, result } => self.prepare_patch(base, result),
             Effect::ApplyPatch => self.apply_patch(),
             Effect::SetTimer { at } => self.timers.push(at),
@@ -70,6 +79,24 @@ impl Actor {
                     withheld: snapshot.shown.withheld,
                 },
                 Err(error) => Event::SnapshotFailed { error },
+            }
+        });
+    }
+
+    fn merge_results(&self, step: StepId, attempt: u32, base: CommitId, onto: CommitId, result: CommitId) {
+        let (services, repository) = (self.shared.services.clone(), Arc::clone(&self.repository));
+        self.beside(async move {
+            let combined = services.workspaces.combine(&repository, &base, &onto, &result);
+            let outcome = match limited("merge", combined).await {
+                Ok(Combined::Files(files)) => MergeOutcome::Merged { files },
+                Ok(Combined::Collision(paths)) => MergeOutcome::Collided { paths },
+                Err(error) => return Event::MergeFailed { step, attempt, error },
+            };
+            Event::ResultsMerged {
+                step,
+                attempt,
+                onto,
+                outcome,
             }
         });
     }

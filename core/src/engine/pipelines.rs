@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::agent::{AGENTS, Agent};
-use crate::config::Config;
+use crate::config::{Config, PipelineDefinition, StepDefinition};
 use crate::error::{Error, Result};
 use crate::id::{AgentId, StepId};
 use crate::pipeline::{StepRole, StepSpec};
@@ -47,7 +47,7 @@ pub(super) fn steps(config: &Config, name: &str, only: Option<&[AgentId]>) -> Re
             .flat_map(|need| left_out.get(need).cloned().unwrap_or_else(|| vec![need.clone()]))
             .collect();
         if enabled && wanted {
-            steps.push(step(declared.id.clone(), agent, needs));
+            steps.push(as_declared(declared, step(declared.id.clone(), agent, needs)));
         } else {
             left_out.insert(declared.id.clone(), needs);
         }
@@ -78,11 +78,28 @@ fn unknown_agent(id: &str) -> Error {
 }
 
 fn step(id: StepId, agent: &dyn Agent, needs: Vec<StepId>) -> StepSpec {
+    StepSpec::new(id, agent.id(), agent.role(), needs, STEP_TIME_LIMIT_MS)
+}
+
+/// With what its declaration says beyond the agent. A condition in words of an older program holds always.
+fn as_declared(declared: &StepDefinition, step: StepSpec) -> StepSpec {
     StepSpec {
-        id,
-        agent: AgentId::new(agent.id()),
-        role: agent.role(),
-        needs,
-        time_limit_ms: STEP_TIME_LIMIT_MS,
+        time_limit_ms: declared.timeout_ms.map_or(step.time_limit_ms, limit_ms),
+        attempts_max: declared.max_attempts,
+        when: declared.when.as_deref().and_then(|when| when.parse().ok()),
+        ..step
     }
+}
+
+/// Whether a pipeline declares that results of this role wait for a yes.
+pub(super) fn asks_after(definition: &PipelineDefinition, role: StepRole) -> bool {
+    definition.steps.iter().any(|declared| {
+        let agent = crate::agent::find(declared.agent.as_str());
+        declared.gate.is_some() && agent.is_some_and(|agent| agent.role() == role)
+    })
+}
+
+/// A time limit as the machine counts it.
+pub(super) fn limit_ms(limit: u64) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
 }

@@ -3,7 +3,7 @@
 use super::Services;
 use crate::error::{Error, Result};
 use crate::id::{OwnerId, PipelineId};
-use crate::pipeline::{Effect, Event, MACHINE_VERSION};
+use crate::pipeline::{Effect, Event, is_known_version};
 use crate::store::{Finished, RunRow, Transition};
 
 /// Pauses all of them. One that cannot be paused does not keep the others from it.
@@ -21,7 +21,7 @@ async fn pause(services: &Services, owner: &OwnerId, run: &PipelineId, reason: E
     let Some(row) = store.run(run).await?.filter(|row| !row.finished) else {
         return store.forget_restored(run).await;
     };
-    if row.machine_version()? > MACHINE_VERSION {
+    if !is_known_version(row.machine_version()?) {
         return Ok(());
     }
     // Of several processes that find it the first one pauses it.

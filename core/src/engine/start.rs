@@ -8,7 +8,7 @@ use super::{Engine, actor, pipelines, takeover};
 use crate::config::{Config, Layer};
 use crate::error::{Error, Kind, Result};
 use crate::id::{AgentId, BlobId, PipelineId, TaskId, random_hex};
-use crate::pipeline::{GatePolicy, Machine, RunSpec, StepSpec};
+use crate::pipeline::{GatePolicy, HunkState, Machine, RunSpec, StepRole, StepSpec};
 use crate::store::{Created, NewRun, RunFilter, RunRow, blob_id};
 use crate::task::{ApplyMode, RunOptions, Task};
 use crate::workspace::{Buffer, Repository};
@@ -138,7 +138,7 @@ impl Engine {
         }
     }
 
-    /// A run of the same explicit task that is alive, or done on the very same files.
+    /// A run of the same explicit task that is alive, or done on the very same files and not taken back.
     async fn earlier(&self, request: &StartRequest, identity: &str) -> Result<Option<RunRow>> {
         if !request.task.explicit_id || request.options.force {
             return Ok(None);
@@ -166,7 +166,11 @@ impl Engine {
         if !row.finished {
             return Ok(Some(row));
         }
-        if row.reuse.is_empty() {
+        let was_reverted = |machine: Machine| {
+            let mut hunks = machine.hunks.iter();
+            hunks.any(|hunk| hunk.state == HunkState::Reverted)
+        };
+        if row.reuse.is_empty() || row.machine().is_ok_and(was_reverted) {
             return Ok(None);
         }
         let snapshot = self
@@ -242,7 +246,12 @@ fn freeze(request: &StartRequest, config: &Config, steps: Vec<StepSpec>) -> Resu
         Some((_, body)) => Some(keep(&mut blobs, encode(body)?)),
         None => None,
     };
-    let policy = |asks: bool| {
+    let declared = config
+        .pipelines
+        .get(&request.options.pipeline)
+        .filter(|_| request.single.is_none());
+    let policy = |asks: bool, role: StepRole| {
+        let asks = asks || declared.is_some_and(|declared| pipelines::asks_after(declared, role));
         if asks && !request.options.skip_approvals && request.single.is_none() {
             GatePolicy::Ask
         } else {
@@ -258,12 +267,15 @@ fn freeze(request: &StartRequest, config: &Config, steps: Vec<StepSpec>) -> Resu
         task: request.task.clone(),
         options: request.options.clone(),
         steps,
-        plan_gate: policy(config.approvals.plan),
-        patch_gate: policy(config.approvals.patch),
+        plan_gate: policy(config.approvals.plan, StepRole::Plan),
+        patch_gate: policy(config.approvals.patch, StepRole::Change),
         rounds_max: ROUNDS_MAX,
         attempts_max: ATTEMPTS_MAX,
         retry_initial_ms: RETRY_INITIAL_MS,
         retry_max_ms: RETRY_MAX_MS,
+        time_limit_ms: declared
+            .and_then(|declared| declared.timeout_ms)
+            .map(pipelines::limit_ms),
         buffers,
         request: single,
         config: config_blob,

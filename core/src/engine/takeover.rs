@@ -30,10 +30,10 @@ pub(super) async fn ensure(shared: &Arc<Shared>, run: &PipelineId, part: Part) -
     if row.owner.as_ref().is_some_and(elsewhere) {
         return Ok(());
     }
-    if row.machine_version()? != crate::pipeline::MACHINE_VERSION {
+    if !crate::pipeline::is_known_version(row.machine_version()?) {
         return Err(Error::state(
             "otherVersion",
-            format!("pipeline `{run}` was started by another version of clode-ls"),
+            format!("pipeline `{run}` was started by a newer version of clode-ls"),
         )
         .hint("open it with that version; this one shows it and leaves it alone"));
     }

@@ -20,6 +20,7 @@ impl Actor {
         let mut next = self.machine.clone();
         let journal = self.encode(&event)?;
         let audit = self.audit_record(&event);
+        let rejected = super::cache::rejected(&self.machine, &event);
         let transitioned = next.next(self.now(), event)?;
         let (published, effects): (Vec<Effect>, Vec<Effect>) = transitioned
             .effects
@@ -37,6 +38,10 @@ impl Actor {
             None => Vec::new(),
         };
         let state = self.encode(&next)?;
+        if !rejected.is_empty() {
+            let store = &self.shared.services.store;
+            store.cache_forget(&self.repository.id, rejected).await?;
+        }
         self.commit(
             state,
             next.status(),

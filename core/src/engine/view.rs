@@ -119,6 +119,9 @@ pub struct StepView {
     pub id: String,
     /// Who.
     pub agent: String,
+    /// What it is about, where several do the same step's work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
     /// How it stands.
     pub status: StepStatus,
     /// How often it began.
@@ -135,6 +138,9 @@ pub struct StepView {
     pub ended_at: Option<String>,
     /// Whether its result is an earlier one.
     pub cached: bool,
+    /// USD that this saved: what the earlier one cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saved_cost: Option<f64>,
     /// One or two sentences.
     pub summary: String,
     /// What went wrong.
@@ -274,7 +280,7 @@ impl Engine {
             steps: machine
                 .steps
                 .iter()
-                .map(|step| step_view(step, &by_step))
+                .map(|step| step_view(&machine, step, &by_step))
                 .collect(),
             plan: self.text(machine.plan.as_ref()).await?,
             patch,
@@ -354,7 +360,7 @@ fn summary(row: &RunRow, machine: &Machine, totals: &Totals, now: Timestamp) -> 
     }
 }
 
-fn step_view(step: &StepRecord, totals: &[StepTotals]) -> StepView {
+fn step_view(machine: &Machine, step: &StepRecord, totals: &[StepTotals]) -> StepView {
     let cost = totals
         .iter()
         .filter(|row| row.step == step.spec.id)
@@ -362,10 +368,12 @@ fn step_view(step: &StepRecord, totals: &[StepTotals]) -> StepView {
         .sum::<crate::money::Money>();
     let paid = totals.iter().rev().find(|row| row.step == step.spec.id);
     let output = step.output.as_ref();
+    let saved = output.and_then(|output| output.saved);
     StepView {
         id: step.spec.id.to_string(),
         agent: step.spec.agent.to_string(),
-        status: step.status,
+        title: step.spec.part.as_ref().map(|part| part.title.clone()),
+        status: machine.shown_status(step),
         attempts: step.attempts,
         provider: output
             .and_then(|output| output.provider.clone())
@@ -376,7 +384,8 @@ fn step_view(step: &StepRecord, totals: &[StepTotals]) -> StepView {
         cost: cost.usd(),
         started_at: step.started_at.map(Timestamp::rfc3339),
         ended_at: step.ended_at.map(Timestamp::rfc3339),
-        cached: false,
+        cached: saved.is_some(),
+        saved_cost: saved.map(crate::money::Money::usd),
         summary: output.map(|output| output.summary.clone()).unwrap_or_default(),
         error: step.error.as_ref().map(ErrorView::from),
     }

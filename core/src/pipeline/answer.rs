@@ -10,6 +10,7 @@ use super::step::{StepOutput, StepStatus};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{ApprovalId, BlobId, StepId};
+use crate::plan::PlanPart;
 
 impl Machine {
     pub(super) fn asked(
@@ -191,7 +192,7 @@ impl Machine {
         at: Timestamp,
         id: &ApprovalId,
         answer: Answer,
-        plan: Option<BlobId>,
+        plan: Option<(BlobId, Vec<PlanPart>)>,
         by: &Answerer,
         effects: &mut Vec<Effect>,
     ) -> Result<()> {
@@ -216,6 +217,7 @@ impl Machine {
                 at,
             });
         }
+        self.count_waiting(at, &gate, effects);
         match gate.kind {
             GateKind::Plan => self.plan_answered(at, &gate, &answer, plan, by, effects),
             GateKind::Patch => self.patch_answered(at, &answer, by, effects),
@@ -258,15 +260,15 @@ impl Machine {
         at: Timestamp,
         gate: &Gate,
         answer: &Answer,
-        plan: Option<BlobId>,
+        edited: Option<(BlobId, Vec<PlanPart>)>,
         by: &Answerer,
         effects: &mut Vec<Effect>,
     ) {
         if answer.approved {
-            let edited = plan.or_else(|| self.plan_draft.take());
             self.plan_draft = None;
-            if edited.is_some() {
-                self.plan = edited;
+            if let Some((plan, parts)) = edited {
+                self.plan = Some(plan);
+                self.take_parts(parts, effects);
             }
         } else if let (Some(comment), Some(step)) = (non_blank(answer.comment.as_deref()), gate.step.as_ref())
         {

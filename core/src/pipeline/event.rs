@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::gate::{Answer, Answerer, Gate, GateKind, GateRequest};
+use super::parts::MergeOutcome;
 use super::patch::{HunkOutcome, PreparedPatch};
 use super::spec::StepSpec;
 use super::step::{StepFailure, StepOrder, StepOutput};
@@ -10,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::{AgentId, ApprovalId, BlobId, CommitId, StepId, TreeId};
 use crate::money::Money;
+use crate::plan::PlanPart;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,6 +78,9 @@ pub enum Event {
         answer: Answer,
         /// The edited plan, stored.
         plan_document: Option<BlobId>,
+        /// Its parts, or those of the draft that the answer approves.
+        #[serde(default)]
+        plan_parts: Vec<PlanPart>,
         /// By whom.
         by: Answerer,
     },
@@ -83,6 +88,26 @@ pub enum Event {
     PlanDrafted {
         /// Stored Markdown.
         draft: BlobId,
+    },
+    /// The results of two steps were brought together, or cannot be.
+    ResultsMerged {
+        /// Whose result was to be taken over.
+        step: StepId,
+        /// Of which attempt.
+        attempt: u32,
+        /// Onto which files.
+        onto: CommitId,
+        /// What it came to.
+        outcome: MergeOutcome,
+    },
+    /// The attempt to bring them together failed.
+    MergeFailed {
+        /// Whose result was to be taken over.
+        step: StepId,
+        /// Of which attempt.
+        attempt: u32,
+        /// Why.
+        error: Error,
     },
     /// The patch was computed.
     PatchPrepared {
@@ -156,6 +181,19 @@ pub enum Effect {
         /// What was said.
         answer: Answer,
     },
+    /// Bring the result of a step together with what others did since it began.
+    MergeResults {
+        /// Whose result.
+        step: StepId,
+        /// Of which attempt.
+        attempt: u32,
+        /// The files that it began from.
+        base: CommitId,
+        /// The files as they are now.
+        onto: CommitId,
+        /// The files as it left them.
+        result: CommitId,
+    },
     /// Compute the patch between these.
     PreparePatch {
         /// The files that the run started from.
@@ -202,6 +240,9 @@ pub enum RunEvent {
         status: String,
         /// One or two sentences.
         summary: String,
+        /// An earlier result stands for it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        cached: bool,
         /// What went wrong.
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<Error>,

@@ -5,6 +5,7 @@ use super::gate::GateKind;
 use super::patch::PatchStage;
 use super::state::{Ending, Machine, SnapshotStage};
 use super::step::StepStatus;
+use super::version::Rules;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{CommitId, TreeId};
@@ -14,8 +15,11 @@ impl Machine {
     pub fn next(&mut self, at: Timestamp, event: Event) -> Result<Transitioned> {
         let mut changed = self.clone();
         let mut effects = Vec::new();
-        changed.take_in(at, event, &mut effects)?;
+        let before = changed.status();
+        changed.count_work(at, &event);
+        changed.take_in(at, event.clone(), &mut effects)?;
         changed.advance(at, &mut effects);
+        changed.watch_work(at, before, &event, &mut effects);
         changed.raise_progress();
         *self = changed;
         Ok(Transitioned { effects })
@@ -36,9 +40,8 @@ impl Machine {
                 }
             }
             Event::Halted { reason } => self.halt(at, &reason, effects),
-            Event::SnapshotFailed { error } | Event::PatchFailed { error } if error.lacks_space() => {
-                self.halt(at, &error, effects);
-            }
+            Event::SnapshotFailed { .. } if self.ignores(self.snapshot == SnapshotStage::Running) => {}
+            Event::SnapshotFailed { error } if error.lacks_space() => self.halt(at, &error, effects),
             Event::StepFailed {
                 step,
                 attempt,
@@ -68,10 +71,13 @@ impl Machine {
                 gate,
                 answer,
                 plan_document,
+                plan_parts,
                 by,
             } => {
                 let id = self.find_gate(approval, gate)?;
-                self.answered(at, &id, answer, plan_document, &by, effects)?;
+                let plan = plan_document.map(|document| (document, plan_parts.clone()));
+                let draft = self.plan_draft.clone().map(|draft| (draft, plan_parts));
+                self.answered(at, &id, answer, plan.or(draft), &by, effects)?;
             }
             Event::PlanDrafted { draft } => {
                 if !self.open_gates().any(|gate| gate.kind == GateKind::Plan) {
@@ -82,7 +88,18 @@ impl Machine {
                 }
                 self.plan_draft = Some(draft);
             }
+            Event::ResultsMerged {
+                step,
+                attempt,
+                onto,
+                outcome,
+            } => self.results_merged(&step, attempt, &onto, outcome, effects),
+            Event::MergeFailed { step, attempt, error } => {
+                self.merge_failed(&step, attempt, error, effects);
+            }
             Event::PatchPrepared { prepared } => self.patch_prepared(at, *prepared, effects),
+            Event::PatchFailed { .. } if self.ignores(self.patch_stage == PatchStage::Preparing) => {}
+            Event::PatchFailed { error } if error.lacks_space() => self.halt(at, &error, effects),
             Event::PatchFailed { error } => {
                 self.patch_stage = PatchStage::None;
                 self.end(Ending::Failed, Some(error), effects);
@@ -108,14 +125,7 @@ impl Machine {
         if self.ending.is_some() {
             return;
         }
-        if self.snapshot == SnapshotStage::Running {
-            self.snapshot = SnapshotStage::Todo;
-        }
-        match self.patch_stage {
-            PatchStage::Preparing => self.patch_stage = PatchStage::None,
-            PatchStage::Applying => self.patch_stage = PatchStage::Ready,
-            _ => {}
-        }
+        self.forget_what_was_under_way();
         for step in &mut self.steps {
             if step.status == StepStatus::Running {
                 step.status = StepStatus::Pending;
@@ -131,6 +141,24 @@ impl Machine {
         {
             effects.push(Effect::SetTimer { at: wake });
         }
+    }
+
+    /// What the machine asked for and nobody works on any more is asked for again.
+    pub(super) fn forget_what_was_under_way(&mut self) {
+        if self.snapshot == SnapshotStage::Running {
+            self.snapshot = SnapshotStage::Todo;
+        }
+        match self.patch_stage {
+            PatchStage::Preparing => self.patch_stage = PatchStage::None,
+            PatchStage::Applying => self.patch_stage = PatchStage::Ready,
+            _ => {}
+        }
+        self.merging = None;
+    }
+
+    /// Whether news that nobody waited for is left alone.
+    fn ignores(&self, awaited: bool) -> bool {
+        self.rules() >= Rules::Present && !awaited
     }
 
     /// Whether it was waited for.

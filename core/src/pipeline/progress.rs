@@ -5,6 +5,7 @@ use super::gate::GateKind;
 use super::spec::StepRole;
 use super::state::{Ending, Machine};
 use super::step::{StepFailure, StepFailureClass, StepOutput, StepRecord, StepStatus, TestRun, Verdict};
+use super::version::Rules;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::id::StepId;
@@ -32,10 +33,15 @@ impl Machine {
         let Some(record) = self.running(step, attempt) else {
             return;
         };
-        record.status = StepStatus::Finished;
+        record.status = if record.spec.part.is_some() {
+            StepStatus::Merging
+        } else {
+            StepStatus::Finished
+        };
         record.ended_at = Some(at);
         record.error = None;
         record.failures = 0;
+        record.fresh = false;
         let spec = record.spec.clone();
         record.output = Some(output.clone());
         effects.push(Effect::Publish {
@@ -44,6 +50,7 @@ impl Machine {
                 agent: spec.agent.clone(),
                 status: "finished".to_owned(),
                 summary: output.summary.clone(),
+                cached: output.saved.is_some(),
                 error: None,
             },
         });
@@ -53,8 +60,10 @@ impl Machine {
             StepRole::Plan => {
                 self.plan.clone_from(&output.document);
                 self.plan_draft = None;
+                self.take_parts(output.parts.clone(), effects);
                 self.open_plan_gate(at, step, &output, effects);
             }
+            StepRole::Change if spec.part.is_some() => {}
             StepRole::Change => self.result = output.files.or_else(|| self.result.take()),
             StepRole::Verify => self.judged(step, &output, effects),
             StepRole::Learn => self.open_knowledge_gate(at, step, &output, effects),
@@ -67,10 +76,7 @@ impl Machine {
             return;
         }
         self.findings.clone_from(&output.document);
-        let changed = self
-            .step_with_role(StepRole::Change)
-            .map(|record| record.spec.id.clone());
-        match changed {
+        match self.is_sent_back_to(step) {
             Some(change) if self.round <= self.spec.rounds_max => {
                 self.round += 1;
                 self.remember(&output.test_runs);
@@ -91,6 +97,21 @@ impl Machine {
             }
             None => {}
         }
+    }
+
+    /// Who repairs what this step found: whoever changed files last before it.
+    fn is_sent_back_to(&self, verify: &StepId) -> Option<StepId> {
+        let changes = self
+            .steps
+            .iter()
+            .filter(|step| step.spec.role == StepRole::Change && step.spec.part.is_none());
+        let leads_to_it = |step: &&StepRecord| self.downstream(&step.spec.id).contains(verify);
+        let last = changes.clone().rev().find(leads_to_it);
+        let found = match self.rules() {
+            Rules::First => self.step_with_role(StepRole::Change),
+            Rules::Present => last.or_else(|| changes.clone().next()),
+        };
+        found.map(|step| step.spec.id.clone())
     }
 
     /// Keeps what was tested in a round that goes back, so that it can still be looked at.
@@ -118,12 +139,23 @@ impl Machine {
             self.spec.retry_max_ms,
         );
         let seed = self.spec.pipeline.as_str().to_owned();
+        let rules = self.rules();
         let Some(record) = self.running(step, attempt) else {
             return;
         };
         record.ended_at = Some(at);
         record.error = Some(failure.error.clone());
-        let again = failure.class == StepFailureClass::Transient && record.failures + 1 < attempts_max;
+        let optional = record.spec.role == StepRole::Learn;
+        if failure.class == StepFailureClass::NeedsPerson && rules >= Rules::Present && !optional {
+            self.wait_for_a_person(step, failure.error, effects);
+            return;
+        }
+        let attempts_max = record.spec.attempts_max.unwrap_or(attempts_max);
+        let may_pass = matches!(
+            failure.class,
+            StepFailureClass::Transient | StepFailureClass::OutcomeUnknown
+        );
+        let again = may_pass && record.failures + 1 < attempts_max;
         if again {
             record.failures += 1;
             record.status = StepStatus::Backoff;
@@ -144,13 +176,11 @@ impl Machine {
                 agent: record.spec.agent.clone(),
                 status: if again { "retrying" } else { "failed" }.to_owned(),
                 summary: failure.error.message.clone(),
+                cached: false,
                 error: Some(failure.error.clone()),
             },
         });
         self.drop_questions_of(step);
-        let optional = self
-            .step(step)
-            .is_some_and(|record| record.spec.role == StepRole::Learn);
         if !again && optional {
             if let Some(record) = self.step_mut(step) {
                 record.status = StepStatus::Skipped;
@@ -158,6 +188,26 @@ impl Machine {
         } else if !again {
             self.end(Ending::Failed, Some(failure.error), effects);
         }
+    }
+
+    /// Nothing is lost and nothing goes on until somebody has mended what is wrong and resumes the run.
+    fn wait_for_a_person(&mut self, step: &StepId, error: Error, effects: &mut Vec<Effect>) {
+        let Some(record) = self.step_mut(step) else { return };
+        record.status = StepStatus::Pending;
+        record.started_at = None;
+        effects.push(Effect::Publish {
+            event: RunEvent::StepFinished {
+                step_id: step.clone(),
+                agent: record.spec.agent.clone(),
+                status: "waiting".to_owned(),
+                summary: error.message.clone(),
+                error: Some(error.clone()),
+                cached: false,
+            },
+        });
+        self.drop_questions_of(step);
+        self.paused = true;
+        self.status_reason = Some(error.message);
     }
 
     /// A step that ended asks nothing any more.
@@ -168,29 +218,6 @@ impl Machine {
                 && gate.kind != GateKind::Plan
                 && gate.kind != GateKind::Knowledge)
         });
-    }
-
-    pub(super) fn time_reached(&mut self, at: Timestamp, effects: &mut Vec<Effect>) {
-        let late: Vec<(StepId, u32)> = self
-            .steps
-            .iter()
-            .filter(|step| step.status == StepStatus::Running && !self.asks(&step.spec.id))
-            .filter(|step| {
-                step.started_at
-                    .is_some_and(|start| start.plus_ms(step.spec.time_limit_ms) <= at)
-            })
-            .map(|step| (step.spec.id.clone(), step.attempts))
-            .collect();
-        for (step, attempt) in late {
-            effects.push(Effect::AbortStep { step: step.clone() });
-            let error = Error::new(
-                crate::Kind::Provider,
-                "stepTimedOut",
-                format!("step `{step}` took longer than its time limit"),
-            )
-            .hint("retry it, or give it a smaller task");
-            self.step_failed(at, &step, attempt, StepFailure::transient(error), effects);
-        }
     }
 
     pub(super) fn asks(&self, step: &StepId) -> bool {

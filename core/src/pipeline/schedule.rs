@@ -3,6 +3,7 @@
 use super::answer::choice;
 use super::event::{Effect, RunEvent};
 use super::gate::{Gate, GateKind};
+use super::parts::Division;
 use super::patch::{HunkState, PatchStage};
 use super::spec::{GatePolicy, StepRole};
 use super::state::{Ending, Machine, SnapshotStage};
@@ -26,6 +27,7 @@ impl Machine {
         if self.snapshot != SnapshotStage::Done {
             return;
         }
+        self.merge_results(at, effects);
         self.start_steps(at, effects);
         self.advance_patch(at, effects);
         self.start_steps(at, effects);
@@ -33,20 +35,28 @@ impl Machine {
     }
 
     fn start_steps(&mut self, at: Timestamp, effects: &mut Vec<Effect>) {
-        let ready: Vec<StepId> = self
-            .steps
-            .iter()
-            .filter(|step| self.may_start(step, at))
-            .map(|step| step.spec.id.clone())
-            .collect();
-        for id in ready {
-            self.start_step(at, &id, effects);
+        // A step that is left out or divided may be what another one waited for.
+        for _ in 0..=self.steps.len() {
+            let ready: Vec<StepId> = self
+                .steps
+                .iter()
+                .filter(|step| self.may_start(step, at))
+                .map(|step| step.spec.id.clone())
+                .collect();
+            if ready.is_empty() {
+                return;
+            }
+            for id in ready {
+                if self.step(&id).is_some_and(|step| self.may_start(step, at)) {
+                    self.start_step(at, &id, effects);
+                }
+            }
         }
     }
 
     fn may_start(&self, step: &StepRecord, at: Timestamp) -> bool {
         let due = match step.status {
-            StepStatus::Pending => true,
+            StepStatus::Pending => step.division != Division::Divided,
             StepStatus::Backoff => step.not_before.is_none_or(|time| time <= at),
             _ => false,
         };
@@ -66,25 +76,33 @@ impl Machine {
         let settled = step.spec.role != StepRole::Learn
             || self.patch_stage == PatchStage::Settled
             || !self.changes_files();
-        due && needs_met && !asks && settled
+        due && needs_met && !asks && settled && self.has_room_for(step)
     }
 
     fn changes_files(&self) -> bool {
-        self.step_with_role(StepRole::Change)
-            .is_some_and(|step| step.status != StepStatus::Skipped)
+        self.steps
+            .iter()
+            .any(|step| step.spec.role == StepRole::Change && step.status != StepStatus::Skipped)
     }
 
     fn start_step(&mut self, at: Timestamp, id: &StepId, effects: &mut Vec<Effect>) {
-        let Some(base) = self.agents_base.clone().or_else(|| self.base.clone()) else {
+        let (Some(base), Some(files)) = (
+            self.agents_base.clone().or_else(|| self.base.clone()),
+            self.files_now(),
+        ) else {
             return;
         };
-        if self.nothing_to_learn(id) {
+        if self.nothing_to_learn(id) || !self.is_wanted(id) {
             if let Some(step) = self.step_mut(id) {
                 step.status = StepStatus::Skipped;
             }
             return;
         }
-        let (round, files) = (self.round, self.result.clone().unwrap_or_else(|| base.clone()));
+        if self.is_divided_at_its_begin(id) {
+            self.divide(at, id, effects);
+            return;
+        }
+        let round = self.round;
         let (brief, plan, findings, request) = (
             self.brief.clone(),
             self.plan.clone(),
@@ -97,6 +115,12 @@ impl Machine {
         step.started_at = Some(at);
         step.ended_at = None;
         step.not_before = None;
+        step.waited_ms = 0;
+        let part = step.spec.part.as_ref().map(|part| part.plan_step.clone());
+        let files = match &part {
+            Some(_) => step.began_from.get_or_insert(files).clone(),
+            None => files,
+        };
         let order = StepOrder {
             step: id.clone(),
             agent: step.spec.agent.clone(),
@@ -109,6 +133,9 @@ impl Machine {
             findings,
             comment: step.comment.clone(),
             request,
+            fresh: step.fresh,
+            part,
+            collided_in: step.collided_in.clone(),
         };
         let deadline = at.plus_ms(step.spec.time_limit_ms);
         effects.push(Effect::Publish {
@@ -122,6 +149,12 @@ impl Machine {
             order: Box::new(order),
         });
         effects.push(Effect::SetTimer { at: deadline });
+    }
+
+    fn is_wanted(&self, id: &StepId) -> bool {
+        self.step(id)
+            .and_then(|step| step.spec.when)
+            .is_none_or(|condition| self.holds(condition))
     }
 
     /// Lessons come from work that was taken over, or that nobody was asked to take over.
@@ -222,6 +255,7 @@ impl Machine {
         self.gates
             .retain(|gate| !gate.is_open() || gate.kind == GateKind::Knowledge);
         self.paused = false;
+        self.merging = None;
         self.ending = Some(ending);
         self.error.clone_from(&error);
         effects.push(Effect::Publish {

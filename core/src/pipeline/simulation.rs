@@ -1,5 +1,5 @@
-//! A seeded world around the machine: agents that finish, fail and ask, people that answer and change their
-//! minds, and a process that dies at every possible place. A failure names its seed; `replay` runs it alone.
+//! A seeded world around the machine: agents that finish, fail and ask, alone or several at once, people that
+//! answer and change their minds, and a process that dies at every possible place. A failure names its seed; `replay` runs it alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +9,11 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Kind};
 use crate::id::{BlobId, CommitId, HunkId, StepId, TreeId};
 use crate::money::Money;
+use crate::plan::PlanPart;
 use crate::task::{ApplyMode, RunOptions};
 
 /// Worlds that one test run tries.
-const SCHEDULES: u64 = 4_000;
+const SCHEDULES: u64 = 1_000;
 /// Things that happen in one world before it is led to its end.
 const EVENTS_MAX: usize = 60;
 /// Things that may happen until a world that is led to its end has reached it.
@@ -25,6 +26,13 @@ enum Work {
         step: StepId,
         attempt: u32,
         role: StepRole,
+        files: CommitId,
+    },
+    Merge {
+        step: StepId,
+        attempt: u32,
+        onto: CommitId,
+        result: CommitId,
     },
     Patch,
     Apply,
@@ -37,6 +45,8 @@ struct World {
     stored: String,
     machine: Machine,
     under_way: Vec<Work>,
+    /// Whose work is in which files.
+    contents: BTreeMap<CommitId, BTreeSet<StepId>>,
     begun: BTreeSet<(StepId, u32)>,
     progress: u8,
     trail: Vec<String>,
@@ -51,6 +61,7 @@ impl World {
             stored: String::new(),
             machine: Machine::new(spec(RunOptions::default())),
             under_way: Vec::new(),
+            contents: BTreeMap::new(),
             begun: BTreeSet::new(),
             progress: 0,
             trail: Vec::new(),
@@ -112,6 +123,7 @@ impl World {
         let fell = self.machine.progress() < self.progress && !taken_up_again;
         self.check(!fell, "progress fell");
         self.progress = self.machine.progress();
+        self.check_parts(before);
         let stayed_ended = before.ending.is_some() && self.machine.ending.is_some();
         let only_told = effects
             .iter()
@@ -145,19 +157,65 @@ impl World {
         }
     }
 
+    /// Nobody's work is lost when several results become one, and nobody who has to work alone has company.
+    fn check_parts(&self, before: &Machine) {
+        for step in &self.machine.steps {
+            let was = before.step(&step.spec.id).map(|step| step.division);
+            if step.division != Division::Joined || was == Some(Division::Joined) {
+                continue;
+            }
+            let files = self
+                .machine
+                .result
+                .clone()
+                .unwrap_or_else(|| CommitId::new("base"));
+            let done = self.contents_of(&files);
+            let all = self.machine.parts_of(&step.spec.id);
+            let lost: Vec<&StepId> = all
+                .map(|part| &part.spec.id)
+                .filter(|part| !done.contains(part))
+                .collect();
+            self.check(lost.is_empty(), &format!("the work of {lost:?} is lost"));
+        }
+        let working = || {
+            let parts = self.machine.steps.iter().filter(|step| step.spec.part.is_some());
+            parts.filter(|step| step.status == StepStatus::Running)
+        };
+        self.check(working().count() <= 4, "too many parts work at once");
+        let alone = working().any(|part| !part.collided_in.is_empty());
+        self.check(
+            !alone || working().count() == 1,
+            "a part that collided works beside others",
+        );
+    }
+
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::TakeSnapshot { .. } => self.under_way.push(Work::Snapshot),
             Effect::RunStep { order } => {
                 let role = self.machine.step(&order.step).expect("step").spec.role;
+                let files = order.files.clone();
                 self.under_way
                     .retain(|work| !matches!(work, Work::Step { step, .. } if *step == order.step));
                 self.under_way.push(Work::Step {
                     step: order.step,
                     attempt: order.attempt,
                     role,
+                    files,
                 });
             }
+            Effect::MergeResults {
+                step,
+                attempt,
+                onto,
+                result,
+                ..
+            } => self.under_way.push(Work::Merge {
+                step,
+                attempt,
+                onto,
+                result,
+            }),
             Effect::AbortStep { step } => self
                 .under_way
                 .retain(|work| !matches!(work, Work::Step { step: live, .. } if *live == step)),
@@ -197,9 +255,13 @@ impl World {
                 withheld: vec![],
             },
             Work::Patch => {
+                let result = self.machine.result.clone().expect("a patch leads to something");
                 let hunks: &[&str] = [&["a", "b"][..], &["b", "c"], &["d"], &[]][self.below(4)];
                 Event::PatchPrepared {
-                    prepared: Box::new(prepared(hunks)),
+                    prepared: Box::new(PreparedPatch {
+                        result,
+                        ..prepared(hunks)
+                    }),
                 }
             }
             Work::Apply => {
@@ -221,18 +283,89 @@ impl World {
                 let outcomes = outcomes.collect();
                 Event::ApplyFinished { outcomes }
             }
-            Work::Step { step, attempt, role } => self.end_step(step, attempt, role, luck),
+            Work::Merge {
+                step,
+                attempt,
+                onto,
+                result,
+            } => self.end_merge(step, attempt, onto, &result, luck),
+            Work::Step {
+                step,
+                attempt,
+                role,
+                files,
+            } => self.end_step(step, attempt, role, &files, luck),
         };
         self.happen(event);
     }
 
-    fn end_step(&mut self, step: StepId, attempt: u32, role: StepRole, luck: usize) -> Event {
+    fn contents_of(&self, files: &CommitId) -> BTreeSet<StepId> {
+        self.contents.get(files).cloned().unwrap_or_default()
+    }
+
+    fn end_merge(
+        &mut self,
+        step: StepId,
+        attempt: u32,
+        onto: CommitId,
+        result: &CommitId,
+        luck: usize,
+    ) -> Event {
+        if !self.chance(luck.max(30)) {
+            let error = Error::new(Kind::Git, "gitTimedOut", "too slow");
+            return Event::MergeFailed { step, attempt, error };
+        }
+        let outcome = if self.chance(luck) {
+            let files = CommitId::new(format!("{onto}+{step}-{attempt}"));
+            let mut both = self.contents_of(&onto);
+            both.extend(self.contents_of(result));
+            self.contents.insert(files.clone(), both);
+            MergeOutcome::Merged { files }
+        } else {
+            MergeOutcome::Collided {
+                paths: vec!["a.rs".to_owned()],
+            }
+        };
+        Event::ResultsMerged {
+            step,
+            attempt,
+            onto,
+            outcome,
+        }
+    }
+
+    /// Up to five parts, each of which may need earlier ones.
+    fn parts(&mut self) -> Vec<PlanPart> {
+        if self.chance(40) {
+            return Vec::new();
+        }
+        let count = 2 + self.below(4);
+        let part = |world: &mut Self, number: usize| PlanPart {
+            step: StepId::new(format!("p{number}")),
+            title: format!("Part {number}"),
+            needs: (0..number)
+                .filter(|_| world.chance(25))
+                .map(|earlier| StepId::new(format!("p{earlier}")))
+                .collect(),
+        };
+        (0..count).map(|number| part(self, number)).collect()
+    }
+
+    fn end_step(
+        &mut self,
+        step: StepId,
+        attempt: u32,
+        role: StepRole,
+        files: &CommitId,
+        luck: usize,
+    ) -> Event {
         if !self.chance(luck) {
             let error = Error::new(Kind::Provider, "overloaded", "overloaded");
-            let failure = if self.chance(80) {
-                StepFailure::transient(error)
-            } else {
-                StepFailure::permanent(error)
+            let failure = match self.below(10) {
+                0..6 => StepFailure::transient(error),
+                6..8 => StepFailure::outcome_unknown(error),
+                8 => StepFailure::needs_person(error),
+                _ => StepFailure::permanent(error),
             };
             return Event::StepFailed {
                 step,
@@ -253,9 +386,18 @@ impl World {
             scope: "repository".to_owned(),
             evidence: String::new(),
         };
+        let result = CommitId::new(format!("{files}>{step}-{attempt}"));
+        let mut done = self.contents_of(files);
+        done.insert(step.clone());
+        self.contents.insert(result.clone(), done);
         let output = StepOutput {
             document: Some(BlobId::new(format!("{step}-{attempt}"))),
-            files: (role == StepRole::Change).then(|| CommitId::new(format!("result-{attempt}"))),
+            files: (role == StepRole::Change).then_some(result),
+            parts: if role == StepRole::Plan {
+                self.parts()
+            } else {
+                vec![]
+            },
             knowledge: if role == StepRole::Learn {
                 vec![lesson]
             } else {
@@ -294,6 +436,7 @@ impl World {
             gate: None,
             answer,
             plan_document: None,
+            plan_parts: vec![],
             by: person(),
         });
     }
@@ -363,10 +506,20 @@ impl World {
             91..94 => self.happen(Event::Paused),
             94..97 => self.happen(Event::Resumed),
             97..98 => self.happen(Event::Cancelled { by: person() }),
-            _ => self.happen(Event::Retried {
-                from: None,
-                steps: None,
-            }),
+            _ => {
+                let known: Vec<StepId> = self
+                    .machine
+                    .steps
+                    .iter()
+                    .map(|step| step.spec.id.clone())
+                    .collect();
+                let from = if self.chance(50) {
+                    Some(known[self.below(known.len())].clone())
+                } else {
+                    None
+                };
+                self.happen(Event::Retried { from, steps: None });
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::condition::Condition;
 use crate::id::{AgentId, BlobId, PipelineId, StepId};
 use crate::task::{RunOptions, Task};
 
@@ -35,6 +36,49 @@ pub struct StepSpec {
     pub needs: Vec<StepId>,
     /// Longest time for one attempt, waiting for people not counted.
     pub time_limit_ms: i64,
+    /// Attempts, where they are other than the run's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts_max: Option<u32>,
+    /// The step is left out unless this holds when its turn comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Condition>,
+    /// Which part of which step's work it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
+}
+
+impl StepSpec {
+    /// A step without anything special.
+    pub fn new(
+        id: impl Into<StepId>,
+        agent: impl Into<AgentId>,
+        role: StepRole,
+        needs: Vec<StepId>,
+        time_limit_ms: i64,
+    ) -> Self {
+        Self {
+            id: id.into(),
+            agent: agent.into(),
+            role,
+            needs,
+            time_limit_ms,
+            attempts_max: None,
+            when: None,
+            part: None,
+        }
+    }
+}
+
+/// A step of the plan that a Developer of its own carries out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Part {
+    /// The step that its parts make up.
+    pub of: StepId,
+    /// Its id in the plan.
+    pub plan_step: StepId,
+    /// Its title there.
+    pub title: String,
 }
 
 /// Whether a gate waits for a person.
@@ -71,6 +115,9 @@ pub struct RunSpec {
     pub retry_initial_ms: i64,
     /// Longest wait before another attempt.
     pub retry_max_ms: i64,
+    /// Longest time that the run may work, waiting for people and pauses not counted.
+    #[serde(default)]
+    pub time_limit_ms: Option<i64>,
     /// The unsaved text that the person sees, as a stored list of buffers.
     pub buffers: Option<BlobId>,
     /// The request of a single agent's run, as stored JSON.

@@ -1,16 +1,20 @@
 //! The state of a run: one serialisable value, changed by the machine alone.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::MACHINE_VERSION;
-use super::gate::Gate;
+use super::gate::{Gate, GateKind};
+use super::parts::Merging;
 use super::patch::{HunkRecord, PatchStage};
 use super::spec::{RunSpec, StepRole};
 use super::step::{StepRecord, StepStatus, TestRun};
+use super::version::MACHINE_VERSION;
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::id::{BlobId, CommitId, StepId, TreeId};
+use crate::id::{ApprovalId, BlobId, CommitId, StepId, TreeId};
 use crate::money::Money;
+use crate::plan::PlanPart;
 
 /// How a run stands, as on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -81,7 +85,7 @@ pub struct Machine {
     pub version: u32,
     /// What it was started with.
     pub spec: RunSpec,
-    /// Its steps, in the order of `spec.steps`.
+    /// Its steps, in the order of `spec.steps`; parts of a step follow it.
     pub steps: Vec<StepRecord>,
     /// Its gates, open and closed, oldest first.
     pub gates: Vec<Gate>,
@@ -125,6 +129,20 @@ pub struct Machine {
     /// Test runs of rounds that went back to the Developer, oldest first, their output cut short.
     #[serde(default)]
     pub earlier_test_runs: Vec<TestRun>,
+    /// The parts of the plan that several Developers can carry out.
+    #[serde(default)]
+    pub plan_parts: Vec<PlanPart>,
+    #[serde(default)]
+    pub(super) merging: Option<Merging>,
+    /// Attempts of steps that are no more.
+    #[serde(default)]
+    pub(super) former_attempts: BTreeMap<StepId, u32>,
+    /// Milliseconds that it worked since it was last taken up.
+    #[serde(default)]
+    pub(super) worked_ms: i64,
+    /// Time of the last event.
+    #[serde(default)]
+    pub(super) last_at: Option<Timestamp>,
     pub(super) admitted: bool,
     pub(super) snapshot: SnapshotStage,
     pub(super) findings: Option<BlobId>,
@@ -159,6 +177,11 @@ impl Machine {
             ending: None,
             error: None,
             earlier_test_runs: Vec::new(),
+            plan_parts: Vec::new(),
+            merging: None,
+            former_attempts: BTreeMap::new(),
+            worked_ms: 0,
+            last_at: None,
             admitted: false,
             snapshot: SnapshotStage::Todo,
             findings: None,
@@ -192,14 +215,23 @@ impl Machine {
             self.open_gates()
                 .any(|gate| gate.step.as_ref() == Some(id) && gate.kind.holds_the_run())
         };
-        self.steps
-            .iter()
-            .any(|step| step.status == StepStatus::Running && !asking(&step.spec.id))
+        self.steps.iter().any(|step| match step.status {
+            StepStatus::Running => !asking(&step.spec.id),
+            StepStatus::Merging => true,
+            _ => false,
+        })
     }
 
     /// Gates without an answer, oldest first.
     pub fn open_gates(&self) -> impl Iterator<Item = &Gate> {
         self.gates.iter().filter(|gate| gate.is_open())
+    }
+
+    /// What an open gate is about.
+    pub fn gate_kind(&self, id: &ApprovalId) -> Option<GateKind> {
+        self.open_gates()
+            .find(|gate| gate.id == *id)
+            .map(|gate| gate.kind)
     }
 
     /// The step that is shown as current: the one under way, else the one whose result waits for a person,
@@ -213,9 +245,12 @@ impl Machine {
         let in_review = !matches!(self.patch_stage, PatchStage::None | PatchStage::Settled);
         let reviewed = || {
             let mut worked = self.steps.iter().rev();
-            worked.find(|step| in_review && matches!(step.spec.role, StepRole::Change | StepRole::Verify))
+            worked.find(|step| {
+                let works = matches!(step.spec.role, StepRole::Change | StepRole::Verify);
+                in_review && works && step.spec.part.is_none()
+            })
         };
-        find(&[StepStatus::Running, StepStatus::Backoff])
+        find(&[StepStatus::Running, StepStatus::Backoff, StepStatus::Merging])
             .or_else(|| asking.and_then(|id| self.step(id)))
             .or_else(reviewed)
             .or_else(|| find(&[StepStatus::Pending, StepStatus::Failed]))
@@ -271,7 +306,7 @@ impl Machine {
         self.steps.iter().find(|step| step.spec.role == role)
     }
 
-    /// Every step that needs `id`, directly or not, and `id` itself.
+    /// Every step that needs `id`, directly or not, and `id` itself. A step needs its parts.
     pub(super) fn downstream(&self, id: &StepId) -> Vec<StepId> {
         let mut found = vec![id.clone()];
         loop {
@@ -279,7 +314,11 @@ impl Machine {
                 .steps
                 .iter()
                 .filter(|step| {
-                    !found.contains(&step.spec.id) && step.spec.needs.iter().any(|need| found.contains(need))
+                    !found.contains(&step.spec.id)
+                        && (step.spec.needs.iter().any(|need| found.contains(need))
+                            || self
+                                .parts_of(&step.spec.id)
+                                .any(|part| found.contains(&part.spec.id)))
                 })
                 .map(|step| step.spec.id.clone())
                 .collect();

@@ -2,9 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::parts::Division;
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::id::{AgentId, BlobId, CommitId, StepId};
+use crate::id::{AgentId, BlobId, CommitId, StepId, StepKey};
+use crate::money::Money;
+use crate::plan::PlanPart;
 
 /// What an agent is asked to do; references, not contents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +35,15 @@ pub struct StepOrder {
     pub comment: Option<String>,
     /// The request of a single agent's run (JSON).
     pub request: Option<BlobId>,
+    /// A person asked for this very step: no earlier result may stand for it.
+    #[serde(default)]
+    pub fresh: bool,
+    /// The one step of the plan that is to be carried out, where others do the rest.
+    #[serde(default)]
+    pub part: Option<StepId>,
+    /// Files in which the last result of this step collided with what others had done meanwhile.
+    #[serde(default)]
+    pub collided_in: Vec<String>,
 }
 
 /// Whether the change does what it should.
@@ -115,7 +127,17 @@ pub struct StepOutput {
     pub model: Option<String>,
     /// Lowest and highest likely cost of what is still to come, in picodollars; from the Architect.
     pub estimate: Option<super::Estimate>,
+    /// What the result is called in the step cache, if it is kept there.
+    pub key: Option<StepKey>,
+    /// What it cost when it was made, where an earlier result stands for this one.
+    pub saved: Option<Money>,
+    /// The parts of the plan that several Developers can carry out; from the Architect.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PlanPart>,
 }
+
+/// Codes of what a person has to mend, after which the very same attempt may work.
+const MENDED_BY_A_PERSON: [&str; 3] = ["diskFull", "repositoryMoved", "commitMissing"];
 
 /// Classes of failure; they decide about another attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -125,6 +147,10 @@ pub enum StepFailureClass {
     Transient,
     /// Will not work the next time.
     Permanent,
+    /// Nobody knows whether it was done: the next attempt pays for itself.
+    OutcomeUnknown,
+    /// Will work as soon as a person has mended something.
+    NeedsPerson,
     /// Ended because it was asked to.
     Cancelled,
 }
@@ -156,6 +182,22 @@ impl StepFailure {
         }
     }
 
+    /// A failure after which nobody knows what was done and paid for.
+    pub fn outcome_unknown(error: Error) -> Self {
+        Self {
+            class: StepFailureClass::OutcomeUnknown,
+            error,
+        }
+    }
+
+    /// A failure that a person has to mend before it is worth another attempt.
+    pub fn needs_person(error: Error) -> Self {
+        Self {
+            class: StepFailureClass::NeedsPerson,
+            error,
+        }
+    }
+
     /// The step was told to end.
     pub fn cancelled() -> Self {
         Self {
@@ -169,6 +211,7 @@ impl From<Error> for StepFailure {
     fn from(error: Error) -> Self {
         match error.kind {
             crate::Kind::Cancelled => Self::cancelled(),
+            _ if MENDED_BY_A_PERSON.contains(&error.code.as_ref()) => Self::needs_person(error),
             _ => Self::permanent(error),
         }
     }
@@ -184,6 +227,8 @@ pub enum StepStatus {
     Running,
     /// Waits for the time of its next attempt.
     Backoff,
+    /// Done; its result is being merged with those of others.
+    Merging,
     /// Done.
     Finished,
     /// Gave up.
@@ -214,10 +259,25 @@ pub struct StepRecord {
     pub not_before: Option<Timestamp>,
     /// What a person said about its last result.
     pub comment: Option<String>,
+    /// A person asked for it again: until it has finished no earlier result may stand for it.
+    #[serde(default)]
+    pub fresh: bool,
     /// What it handed over.
     pub output: Option<StepOutput>,
     /// Why it failed.
     pub error: Option<Error>,
+    /// How its work is divided.
+    #[serde(default)]
+    pub division: Division,
+    /// For a part: the files that its attempts begin from.
+    #[serde(default)]
+    pub began_from: Option<CommitId>,
+    /// For a part: files in which its last result collided with what others had done.
+    #[serde(default)]
+    pub collided_in: Vec<String>,
+    /// How long the attempt under way has waited for people (milliseconds).
+    #[serde(default)]
+    pub waited_ms: i64,
 }
 
 impl StepRecord {
@@ -232,8 +292,13 @@ impl StepRecord {
             ended_at: None,
             not_before: None,
             comment: None,
+            fresh: false,
             output: None,
             error: None,
+            division: Division::Open,
+            began_from: None,
+            collided_in: Vec::new(),
+            waited_ms: 0,
         }
     }
 
@@ -241,6 +306,7 @@ impl StepRecord {
     pub fn reset(&mut self) {
         *self = Self {
             attempts: self.attempts,
+            division: self.division,
             ..Self::new(self.spec.clone())
         };
     }

@@ -1,9 +1,13 @@
 //! Scenarios of the machine: given a run, when something happens, then these effects and this state.
 
+mod declared;
+mod parts;
+mod versions;
+
 use super::*;
 use crate::clock::Timestamp;
 use crate::error::{Error, Kind};
-use crate::id::{AgentId, BlobId, CommitId, HunkId, PipelineId, StepId, TaskId, TreeId};
+use crate::id::{BlobId, CommitId, HunkId, PipelineId, StepId, TaskId, TreeId};
 use crate::money::Money;
 use crate::task::{ApplyMode, Priority, RunOptions, Task};
 
@@ -14,12 +18,9 @@ struct Run {
 }
 
 pub(super) fn spec(options: RunOptions) -> RunSpec {
-    let step = |id: &str, agent: &str, role, needs: &[&str]| StepSpec {
-        id: StepId::new(id),
-        agent: AgentId::new(agent),
-        role,
-        needs: needs.iter().map(|id| StepId::new(*id)).collect(),
-        time_limit_ms: 60_000,
+    let step = |id: &str, agent: &str, role, needs: &[&str]| {
+        let needs = needs.iter().map(|id| StepId::new(*id)).collect();
+        StepSpec::new(id, agent, role, needs, 60_000)
     };
     let skip = if options.skip_approvals {
         GatePolicy::Skip
@@ -54,6 +55,7 @@ pub(super) fn spec(options: RunOptions) -> RunSpec {
         attempts_max: 3,
         retry_initial_ms: 100,
         retry_max_ms: 1000,
+        time_limit_ms: None,
         buffers: None,
         request: None,
         config: BlobId::new("config"),
@@ -146,6 +148,7 @@ impl Run {
             gate: Some(kind),
             answer,
             plan_document: None,
+            plan_parts: vec![],
             by: person(),
         })
     }
@@ -326,6 +329,48 @@ fn what_cannot_be_applied_directly_goes_to_a_person() {
 }
 
 #[test]
+fn the_step_that_a_retry_names_is_fresh_until_it_has_finished_and_no_other_is() {
+    let mut run = Run::to_patch(RunOptions::default());
+    run.event(Event::Cancelled { by: person() });
+    run.event(Event::Retried {
+        from: Some(StepId::new("architect")),
+        steps: None,
+    });
+    assert!(run.order().fresh);
+    run.fail("architect", transient());
+    run.now = run.now.plus_ms(10_000);
+    run.event(Event::TimeReached);
+    assert!(run.order().fresh, "another attempt is the same question");
+    run.event(Event::Recovered);
+    assert!(run.order().fresh, "a crash forgets nothing");
+    run.finish("architect", document("plan"));
+    run.answer(GateKind::Plan, yes()).expect("approved");
+    assert!(!run.order().fresh, "the Developer was not named");
+}
+
+#[test]
+fn a_step_for_which_an_earlier_result_stands_is_told_as_cached() {
+    let mut run = Run::new(RunOptions::default());
+    run.finish(
+        "task-master",
+        StepOutput {
+            saved: Some(Money::from_dollars(1)),
+            ..document("brief")
+        },
+    );
+    let told = run.effects.iter().find_map(|effect| match effect {
+        Effect::Publish {
+            event: RunEvent::StepFinished { cached, .. },
+        } => Some(*cached),
+        _ => None,
+    });
+    assert_eq!(told, Some(true));
+    run.finish("architect", document("plan"));
+    let told = serde_json::to_value(&run.effects[0]).expect("JSON");
+    assert_eq!(told["event"].get("cached"), None, "{told}");
+}
+
+#[test]
 fn a_refused_plan_with_a_comment_is_planned_again_and_without_one_ends_the_run() {
     let mut run = Run::new(RunOptions::default());
     run.finish("task-master", document("brief"));
@@ -357,6 +402,7 @@ fn an_answer_to_a_closed_gate_changes_nothing() {
         gate: None,
         answer: no(None),
         plan_document: None,
+        plan_parts: vec![],
         by: person(),
     };
     assert_eq!(run.try_event(late).expect_err("closed").code, "approvalClosed");
@@ -448,6 +494,7 @@ fn a_reached_budget_waits_for_a_higher_limit_and_no_ends_the_run_with_its_result
         gate: None,
         answer: yes(),
         plan_document: None,
+        plan_parts: vec![],
         by: person(),
     };
     assert_eq!(
@@ -475,7 +522,11 @@ fn a_reached_budget_waits_for_a_higher_limit_and_no_ends_the_run_with_its_result
     assert!(
         matches!(
             run.effects.as_slice(),
-            [Effect::Publish { .. }, Effect::DeliverAnswer { .. }]
+            [
+                Effect::Publish { .. },
+                Effect::SetTimer { .. },
+                Effect::DeliverAnswer { .. }
+            ]
         ),
         "{:?}",
         run.effects

@@ -152,6 +152,16 @@ pub(super) struct Life {
 }
 
 impl Life {
+    /// Of a database that may be older than the table.
+    pub(super) fn find(connection: &Connection) -> Outcome<Option<Self>> {
+        let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'life'";
+        if connection.prepare(sql)?.exists([])? {
+            Self::read(connection).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
     pub(super) fn read(connection: &Connection) -> Outcome<Self> {
         let sql = "SELECT (SELECT user_version FROM pragma_user_version), incarnation, log FROM life";
         Ok(connection.prepare_cached(sql)?.query_row([], |row| {

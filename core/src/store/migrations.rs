@@ -12,11 +12,10 @@ const STEPS: &[&str] = &[
     include_str!("migrations/001_runs.sql"),
     include_str!("migrations/002_ledger.sql"),
     include_str!("migrations/003_memory.sql"),
-    include_str!("migrations/004_safety.sql"),
+    include_str!("migrations/004_documents.sql"),
+    include_str!("migrations/005_step_cache.sql"),
+    include_str!("migrations/006_safety.sql"),
 ];
-
-/// The version that knows its incarnation.
-pub(super) const LIFE: i64 = 4;
 
 /// The version that this program writes.
 pub(super) fn latest() -> i64 {

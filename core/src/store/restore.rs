@@ -65,10 +65,10 @@ pub(super) fn account(state: &Path) -> Option<String> {
 /// one for the end of it.
 pub(super) fn refuse_loss(state: &Path, path: &Path, version: i64, connection: &Connection) -> Outcome<()> {
     let newest = safety_log::numbers(state).into_iter().max();
-    let is_behind = match version {
-        0 => newest.is_some() || backup::path(state).exists(),
-        migrations::LIFE.. => newest > Some(Life::read(connection)?.log),
-        _ => false,
+    let is_behind = if version == 0 {
+        newest.is_some() || backup::path(state).exists()
+    } else {
+        Life::find(connection)?.is_some_and(|life| newest > Some(life.log))
     };
     if is_behind {
         let message = format!("{} lost what was written last", path.display());
@@ -120,13 +120,7 @@ fn usable_backup(state: &Path) -> Outcome<Option<Copy>> {
         if version > migrations::latest() {
             return Err(Failure::Superseded(connection::newer(&path, version)));
         }
-        let has_life = version >= migrations::LIFE;
-        let incarnation = if has_life {
-            Life::read(&connection)?.incarnation
-        } else {
-            1
-        };
-        Ok(incarnation)
+        Ok(Life::find(&connection)?.map_or(1, |life| life.incarnation))
     });
     match looked_at {
         Ok(incarnation) => Ok(Some(Copy { path, incarnation })),

@@ -1,5 +1,6 @@
 //! Scenarios with real git repositories in temporary directories.
 
+mod combining;
 mod disk;
 mod hostile;
 mod patches;

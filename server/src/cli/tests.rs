@@ -86,16 +86,10 @@ fn help_reads_well() {
 
 /// A run that was just started.
 pub(super) fn machine() -> clode_core::pipeline::Machine {
-    use clode_core::id::{AgentId, BlobId, PipelineId, StepId, TaskId};
+    use clode_core::id::{BlobId, PipelineId, TaskId};
     use clode_core::pipeline::{GatePolicy, Machine, RunSpec, StepRole, StepSpec};
     use clode_core::task::{Priority, RunOptions, Task};
-    let step = |id: &str, role| StepSpec {
-        id: StepId::new(id),
-        agent: AgentId::new(id),
-        role,
-        needs: Vec::new(),
-        time_limit_ms: 1000,
-    };
+    let step = |id: &str, role| StepSpec::new(id, id, role, Vec::new(), 1000);
     Machine::new(RunSpec {
         pipeline: PipelineId::new("pipeline-1-a"),
         task: Task {
@@ -124,6 +118,7 @@ pub(super) fn machine() -> clode_core::pipeline::Machine {
         attempts_max: 3,
         retry_initial_ms: 1,
         retry_max_ms: 1,
+        time_limit_ms: None,
         buffers: None,
         request: None,
         config: BlobId::new("c"),

@@ -42,6 +42,7 @@ fn machine(records: &[(&str, HunkState)]) -> Machine {
         attempts_max: 1,
         retry_initial_ms: 0,
         retry_max_ms: 0,
+        time_limit_ms: None,
         buffers: None,
         request: None,
         config: BlobId::new("c"),
@@ -82,6 +83,7 @@ fn file(change: Change, kind: HunkKind) -> FileChange {
         result_blob: Some("2".to_owned()),
         binary_patch: None,
         similarity: None,
+        direction: clode_core::workspace::Direction::In,
         hunks: vec![Hunk {
             id: HunkId::new("h"),
             kind,

@@ -138,3 +138,53 @@ async fn a_run_survives_a_kill_right_after_each_of_its_journal_writes() {
     let writes = walk("after-commit").await;
     assert!(writes >= WRITES_MIN, "only {writes} journal writes were tried");
 }
+
+/// Kills the program that carries a yes to the plan out; false if it came to the next gate before that place.
+async fn is_asked_once(failpoint: &str) -> bool {
+    let stage = Stage::demo();
+    let cli = stage.cli().within(FINISH_LIMIT);
+    let asking = &RUN[..RUN.len() - 2];
+    cli.run(asking).await.assert_code(3);
+    let asked = shown(&cli).await.unwrap_or_default();
+    let run = asked["pipelineId"].as_str().unwrap_or_default();
+    let approve = ["pipelines", "approve", run];
+    let killed = cli.clone().env("CLODE_FAILPOINT", failpoint).run(&approve).await;
+    if killed.code == Some(3) {
+        return false;
+    }
+    assert_eq!(killed.code, None, "{failpoint}: {killed:?}");
+    stage.assert_nobody_left().await;
+
+    // The yes was stored before anything else: nobody is asked for it again, and nobody else says the next one.
+    let resumed = cli.run(&["pipelines", "resume", run]).await;
+    assert_eq!(resumed.code, Some(3), "{failpoint}: {resumed:?}");
+    let waiting = shown(&cli).await.unwrap_or_default();
+    assert_eq!(
+        waiting["pendingApproval"]["gate"], "patch",
+        "{failpoint}: {waiting:#}"
+    );
+    stage.assert_untouched();
+    let approved = cli.run(&approve).await;
+    assert_eq!(approved.code, Some(0), "{failpoint}: {approved:?}");
+    assert_eq!(
+        stage.repo.read("calc.py"),
+        MODULE.replace(OLD, NEW),
+        "{failpoint}"
+    );
+    true
+}
+
+#[tokio::test]
+async fn a_yes_survives_a_kill_at_each_journal_write_after_it_and_no_other_gate_is_answered_by_nobody() {
+    let mut number = 1;
+    while number < WRITES_MAX {
+        let places = (number..number + AT_ONCE).map(|number| format!("after-commit:{number}"));
+        let asked = join_all(places.map(|place| async move { is_asked_once(&place).await })).await;
+        if asked.contains(&false) {
+            assert!(number > 1 || asked[0], "no journal write was tried");
+            return;
+        }
+        number += AT_ONCE;
+    }
+    panic!("there is no next gate: {WRITES_MAX} journal writes and more");
+}

@@ -53,7 +53,7 @@ pub(super) async fn work(context: &StepContext, assignment: &Assignment) -> Resu
     let folder = SessionFolder::make(context)?;
     let done = in_folder(context, assignment, &contract, &folder).await;
     // A later attempt takes the conversation up from there; nobody else needs it.
-    let is_kept = matches!(&done, Err(failure) if failure.class == StepFailureClass::Transient);
+    let is_kept = matches!(&done, Err(failure) if !matches!(failure.class, StepFailureClass::Permanent | StepFailureClass::Cancelled));
     if !is_kept {
         folder.remove();
     }
@@ -108,6 +108,7 @@ async fn in_folder(
     let spoken = Spoken {
         provider: Some(contract.provider.clone()),
         model: host.model(),
+        ..Spoken::default()
     };
     Ok(Report {
         note: text

@@ -37,6 +37,20 @@ pub struct Pipelines {
 pub struct PipelineSettings {
     /// The steps; each begins when all that it needs are done.
     pub steps: Vec<StepSettings>,
+    /// Longest time that a run of it may work (milliseconds); waiting for people and pauses do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+}
+
+/// Whether a step's result waits for a yes.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum StepGate {
+    /// It does, whatever `approvals` says.
+    #[default]
+    Ask,
 }
 
 /// One step of a pipeline.
@@ -51,9 +65,19 @@ pub struct StepSettings {
     /// Ids of the steps that must be done before; the step before it without this key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs: Option<Vec<String>>,
-    /// A condition; the step is left out when it does not hold.
+    /// A condition; the step is left out when it does not hold as its turn comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
+    /// With `ask`, the plan (of the Architect) or the patch (of the Developer) waits for a yes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<StepGate>,
+    /// Most attempts, where failures may pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10))]
+    pub max_attempts: Option<u32>,
+    /// Longest time of one attempt (milliseconds); waiting for people does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
 }
 
 impl<'de> Deserialize<'de> for Pipelines {

@@ -5,14 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Checker, is_name};
 use crate::config::read::offer;
 use crate::config::roster;
-use crate::config::settings::PipelineSettings;
+use crate::config::settings::{PipelineSettings, StepSettings};
 use crate::config::suggest::nearest;
 use crate::config::tree::Path;
+use crate::pipeline::{CONDITION_FACTS, Condition};
 
 /// Most steps of one pipeline.
 const STEPS_MAX: usize = 50;
 /// Most model calls of one step.
 const TURNS_MAX: u32 = 1000;
+/// Most attempts of one step.
+const ATTEMPTS_MAX: u32 = 10;
+/// Shortest and longest time limit: a second, a week.
+const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 1_000..=7 * 24 * 60 * 60 * 1_000;
+/// The agents whose results can wait for a yes.
+const GATED: [&str; 2] = ["architect", "developer"];
 
 impl Checker<'_> {
     pub(super) fn agents(&mut self) {
@@ -73,8 +80,48 @@ impl Checker<'_> {
                     format!("from 1 to {STEPS_MAX} steps"),
                 );
             }
+            self.timeout(pipeline.timeout_ms, path.key("timeoutMs"));
             self.steps(pipeline, &path.key("steps"));
         }
+    }
+
+    fn timeout(&mut self, timeout_ms: Option<u64>, path: Path) {
+        if timeout_ms.is_some_and(|limit| !TIMEOUT_MS.contains(&limit)) {
+            let expected = format!(
+                "milliseconds, from {} to {}",
+                TIMEOUT_MS.start(),
+                TIMEOUT_MS.end()
+            );
+            self.wrong(path, "outOfRange", "this is out of range", expected);
+        }
+    }
+
+    /// What a step says about itself beside its place among the others.
+    fn manner(&mut self, step: &StepSettings, path: &Path) {
+        if let Some(Err(message)) = step.when.as_deref().map(str::parse::<Condition>) {
+            self.wrong(path.key("when"), "unknownCondition", message, CONDITION_FACTS);
+        }
+        if step.gate.is_some() && !GATED.contains(&step.agent.as_str()) {
+            let message = format!("nothing of `{}` waits for a yes", step.agent);
+            self.wrong(
+                path.key("gate"),
+                "noGate",
+                message,
+                "a step of `architect` (the plan) or of `developer` (the patch)",
+            );
+        }
+        if step
+            .max_attempts
+            .is_some_and(|attempts| !(1..=ATTEMPTS_MAX).contains(&attempts))
+        {
+            self.wrong(
+                path.key("maxAttempts"),
+                "outOfRange",
+                "this is out of range",
+                format!("a whole number from 1 to {ATTEMPTS_MAX}"),
+            );
+        }
+        self.timeout(step.timeout_ms, path.key("timeoutMs"));
     }
 
     fn steps(&mut self, pipeline: &PipelineSettings, path: &Path) {
@@ -87,6 +134,7 @@ impl Checker<'_> {
         for (index, (step, id)) in pipeline.steps.iter().zip(&ids).enumerate() {
             let path = path.index(index);
             self.known_agent(&step.agent, path.key("agent"));
+            self.manner(step, &path);
             if !is_name(id) {
                 self.wrong(
                     path.key("id"),

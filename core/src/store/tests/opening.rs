@@ -81,7 +81,8 @@ fn leave(state: &Path, version: i64) {
         setting::set(&old, "key", "value").unwrap();
         audit::append(&old, record()).unwrap();
     }
-    let unknown = ["holds", "settings", "life"][usize::try_from(version).unwrap() - 1];
+    let unknown = ["holds", "settings", "unsaved_documents", "step_cache", "life"]
+        [usize::try_from(version).unwrap() - 1];
     assert!(
         old.prepare(&format!("SELECT * FROM {unknown}")).is_err(),
         "version {version} has no {unknown}"

@@ -1,5 +1,5 @@
 use clode_core::clock::Timestamp;
-use clode_core::id::{AgentId, BlobId, CommitId, PipelineId, StepId, TaskId, TreeId};
+use clode_core::id::{BlobId, CommitId, PipelineId, StepId, TaskId, TreeId};
 use clode_core::money::Money;
 use clode_core::pipeline::{Event, GatePolicy, Machine, RunSpec, StepRole, StepSpec};
 use clode_core::task::{Priority, RunOptions, Task};
@@ -10,13 +10,7 @@ use crate::lsp::lab::{Lab, text};
 
 fn step(id: &str, agent: &str, role: StepRole, needs: &[&str]) -> StepSpec {
     let needs = needs.iter().map(|id| StepId::new(*id)).collect();
-    StepSpec {
-        id: StepId::new(id),
-        agent: AgentId::new(agent),
-        role,
-        needs,
-        time_limit_ms: 60_000,
-    }
+    StepSpec::new(id, agent, role, needs, 60_000)
 }
 
 /// A run that works at the second of its three steps.
@@ -50,6 +44,7 @@ fn working(max_cost: Option<Money>) -> Machine {
         attempts_max: 3,
         retry_initial_ms: 1,
         retry_max_ms: 1,
+        time_limit_ms: None,
         buffers: None,
         request: None,
         config: BlobId::new("config"),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clode_core::clock::Timestamp;
 use clode_core::config::Environment;
 use clode_core::engine::Engine;
-use clode_core::id::{AgentId, CommitId, HunkId, OwnerId, PipelineId, StepId, TaskId};
+use clode_core::id::{CommitId, HunkId, OwnerId, PipelineId, StepId, TaskId};
 use clode_core::pipeline::{
     Effect, Event, Finding, GatePolicy, HunkRecord, HunkState, Machine, PreparedPatch, RunSpec, StepOutput,
     StepRole, StepSpec,
@@ -225,18 +225,16 @@ impl World {
             files: Vec::new(),
             hunks: hunks.to_vec(),
         };
-        let answer = edit::apply(&self.session, &self.run, &selection).await.unwrap();
-        let lines = answer["files"].as_array().unwrap().iter();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        lines
-            .map(|line| {
-                (
-                    text(&line["uri"]).rsplit("/repo/").next().unwrap().to_owned(),
-                    text(&line["result"]),
-                    text(&line["code"]),
-                )
-            })
-            .collect()
+        told(&edit::apply(&self.session, &self.run, &selection).await.unwrap())
+    }
+
+    /// Takes back; answers result and code of each line, by path.
+    pub(crate) async fn revert(&self, hunks: &[HunkId]) -> Vec<(String, String, String)> {
+        let selection = Selection {
+            files: Vec::new(),
+            hunks: hunks.to_vec(),
+        };
+        told(&edit::revert(&self.session, &self.run, &selection).await.unwrap())
     }
 
     /// All hunks in the order of the patch.
@@ -318,6 +316,20 @@ impl World {
             self.recorded().await
         );
     }
+}
+
+fn told(answer: &Value) -> Vec<(String, String, String)> {
+    let lines = answer["files"].as_array().unwrap().iter();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    lines
+        .map(|line| {
+            (
+                text(&line["uri"]).rsplit("/repo/").next().unwrap().to_owned(),
+                text(&line["result"]),
+                text(&line["code"]),
+            )
+        })
+        .collect()
 }
 
 fn types(session: &Session, uri: &Url, text: &str) {
@@ -474,19 +486,20 @@ fn spec(config: clode_core::id::BlobId) -> RunSpec {
             diagnostics: Vec::new(),
         },
         options: RunOptions::default(),
-        steps: vec![StepSpec {
-            id: StepId::new("developer"),
-            agent: AgentId::new("developer"),
-            role: StepRole::Change,
-            needs: Vec::new(),
-            time_limit_ms: 3_600_000,
-        }],
+        steps: vec![StepSpec::new(
+            "developer",
+            "developer",
+            StepRole::Change,
+            Vec::new(),
+            3_600_000,
+        )],
         plan_gate: GatePolicy::Skip,
         patch_gate: GatePolicy::Ask,
         rounds_max: 2,
         attempts_max: 1,
         retry_initial_ms: 0,
         retry_max_ms: 0,
+        time_limit_ms: None,
         buffers: None,
         request: None,
         config,
@@ -545,13 +558,7 @@ fn at_the_plan(
     tree: clode_core::id::TreeId,
     plan: clode_core::id::BlobId,
 ) -> Machine {
-    let architect = StepSpec {
-        id: StepId::new("architect"),
-        agent: AgentId::new("architect"),
-        role: StepRole::Plan,
-        needs: Vec::new(),
-        time_limit_ms: 3_600_000,
-    };
+    let architect = StepSpec::new("architect", "architect", StepRole::Plan, Vec::new(), 3_600_000);
     let mut steps = vec![architect];
     steps.extend(spec.steps.iter().cloned().map(|step| StepSpec {
         needs: vec![StepId::new("architect")],
