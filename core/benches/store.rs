@@ -157,6 +157,7 @@ fn transition(run: &PipelineId, round: usize) -> Transition {
         journal: format!(r#"{{"event":"{}"}}"#, "j".repeat(SMALL_BYTES)),
         events: vec![format!(r#"{{"type":"{}"}}"#, "e".repeat(SMALL_BYTES))],
         consumed: Vec::new(),
+        audit: None,
         blobs: Vec::new(),
         at: NOW,
     }

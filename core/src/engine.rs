@@ -17,6 +17,7 @@ mod export;
 mod gates;
 mod hands;
 mod pipelines;
+mod restored;
 mod retention;
 mod routing;
 mod signal;
@@ -232,6 +233,7 @@ impl Engine {
                 settled = settled.len(),
                 "holds of dead owners settled as unconfirmed"
             );
+            restored::pause_all(&services, &owner).await?;
             documents::forget_dead(&services.store).await;
         }
         let shared = Arc::new(Shared {

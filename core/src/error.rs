@@ -108,6 +108,11 @@ impl Error {
         self
     }
 
+    /// Whether it goes away when a person frees some disk space.
+    pub fn lacks_space(&self) -> bool {
+        self.code == "diskFull"
+    }
+
     /// The first hint, if there is one.
     pub fn first_hint(&self) -> Option<&str> {
         self.hints.first().map(String::as_str)

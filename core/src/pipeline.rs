@@ -12,6 +12,7 @@ mod condition;
 mod control;
 mod event;
 mod gate;
+mod halt;
 mod machine;
 mod parts;
 mod patch;

@@ -17,20 +17,27 @@ mod commits;
 mod connection;
 mod document;
 mod event;
+#[cfg(debug_assertions)]
+pub mod failpoint;
 mod failure;
+mod guard;
 mod hold;
 mod ledger;
 mod ledger_port;
 mod migrations;
 mod owner;
 mod place;
+mod restore;
+mod restored;
 mod retention;
 mod run;
 mod runs;
+mod safety_log;
 mod setting;
 mod signal;
 #[cfg(test)]
 pub(crate) mod simulated;
+mod space;
 mod sweep;
 mod tally;
 #[cfg(test)]
@@ -46,6 +53,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::{Error, Kind, Result};
 use failure::{Failure, Outcome};
+use space::Space;
 use worker::{Health, Worker};
 
 pub use audit::{AuditRecord, AuditRow};
@@ -102,6 +110,7 @@ struct Shared {
     reader: Worker,
     health: Health,
     liveness: Arc<dyn owner::Liveness>,
+    space: Space,
 }
 
 impl Store {
@@ -121,16 +130,21 @@ impl Store {
     }
 
     fn open_here(state: PathBuf) -> Result<Self> {
+        let space = Space::of(&state);
+        space.make_way();
         let opened = connection::open(&state)?;
-        let health = Health::new(opened.path);
-        let start = |name, connection| Worker::start(name, connection, health.clone());
+        let health = Health::new(opened.path, space.clone());
+        let start = |name, connection, guard| Worker::start(name, connection, health.clone(), guard);
         let writer = opened
             .writer
-            .map(|connection| start("clode-store-write", connection))
+            .map(|(connection, guard)| start("clode-store-write", connection, Some(guard)))
             .transpose()?;
-        let reader = start("clode-store-read", opened.reader)?;
+        let reader = start("clode-store-read", opened.reader, None)?;
         if writer.is_some() {
             owner::clean(&state);
+            if let Err(error) = space.check() {
+                tracing::warn!("{error}");
+            }
         }
         let liveness = Arc::new(owner::KernelLocks { state: state.clone() });
         Ok(Self {
@@ -141,6 +155,7 @@ impl Store {
                 writer,
                 reader,
                 health,
+                space,
             }),
         })
     }
@@ -161,6 +176,22 @@ impl Store {
             StoreMode::ReadOnly { reason } => Err(reason.clone()),
             StoreMode::ReadWrite => self.shared.health.check(),
         }
+    }
+
+    /// Whether another program or another file took over, so that this process never writes again.
+    pub fn is_superseded(&self) -> bool {
+        self.writable().is_err_and(|error| error.kind == Kind::State)
+    }
+
+    /// Fails when the disk is too full to begin anything: what is under way can still be written.
+    pub fn room(&self) -> Result<()> {
+        self.shared.space.check()
+    }
+
+    /// What a person should know about a damaged database that was replaced, as long as its files
+    /// are kept.
+    pub fn restoration(&self) -> Option<String> {
+        restore::account(self.state())
     }
 
     /// Bytes on the disk: the database, its log and the contents beside it.
@@ -222,6 +253,19 @@ impl Store {
         match &self.shared.writer {
             Some(writer) => writer.write(work).await,
             None => Err(Error::internal("a store without a writer")),
+        }
+    }
+
+    /// As [`Store::write`], for what must not get lost: on a full disk once more, after the reserve
+    /// was given up.
+    async fn keep<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Outcome<T> + Clone + Send + 'static,
+    {
+        match self.write(work.clone()).await {
+            Err(error) if error.lacks_space() => self.write(work).await,
+            other => other,
         }
     }
 

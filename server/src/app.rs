@@ -45,6 +45,10 @@ impl App {
         providers: Providers,
     ) -> Result<Self> {
         let directories = Directories::from_environment(&environment)?;
+        #[cfg(debug_assertions)]
+        if let Some(text) = environment.get("CLODE_FAILPOINT") {
+            text.parse::<clode_core::store::failpoint::Failpoint>()?.arm();
+        }
         let store = Store::open(&directories.state).await?;
         let spawner = spawner(&directories)?;
         let user = UserHome {

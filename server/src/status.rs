@@ -99,8 +99,11 @@ pub(crate) async fn of(
         Some((config, repository)) => (config, Some(&repository.id)),
         None => (services.configurations.global()?.config, None),
     };
-    if let Err(error) = services.store.writable() {
+    if let Err(error) = services.store.writable().and_then(|()| services.store.room()) {
         alerts.push(Alert::new(&error.code, error.message.clone(), "warning"));
+    }
+    if let Some(account) = services.store.restoration() {
+        alerts.push(Alert::new("storeRestored", account, "warning"));
     }
     if config.demo_only {
         let message = "No provider is set up: the built-in demo stands in. Set ANTHROPIC_API_KEY or OPENAI_API_KEY, or install `claude`.";

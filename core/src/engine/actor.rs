@@ -182,6 +182,10 @@ impl Actor {
             tracing::warn!(%error, code = %error.code, "the pipeline is not driven here any more");
         }
         self.park().await;
+        if self.shared.services.store.is_superseded() {
+            // Nothing here can be written any more: whoever can may take over.
+            locked(&self.shared.lock).take();
+        }
         if let Err(error) = result
             && error.code != "fenced"
             && !self.shared.stop.is_cancelled()
@@ -349,6 +353,7 @@ impl Actor {
             "tell".to_owned(),
             events,
             Vec::new(),
+            None,
         )
         .await
     }

@@ -39,6 +39,7 @@ impl Actor {
                         "rejected".to_owned(),
                         Vec::new(),
                         vec![(row.id, outcome)],
+                        None,
                     )
                     .await?;
                 }
@@ -51,14 +52,7 @@ impl Actor {
         let signal: Signal = serde_json::from_str(payload)
             .map_err(|error| Error::internal(format!("a control cannot be read: {error}")))?;
         let event = self.event_of(signal).await?;
-        let record = self.audit_record(&event);
-        let effects = self.store(event, Some(id)).await?;
-        if let Some(record) = record
-            && let Err(error) = self.shared.services.store.audit(record).await
-        {
-            tracing::error!(%error, "an answer could not be written into the audit");
-        }
-        Ok(effects)
+        self.store(event, Some(id)).await
     }
 
     /// What the audit keeps of a person's decision: who, from where, about exactly what.

@@ -65,6 +65,7 @@ impl Engine {
     /// Makes a run durable and begins to drive it.
     pub async fn start(&self, request: StartRequest) -> Result<Started> {
         self.shared.services.store.writable()?;
+        self.shared.services.store.room()?;
         let loaded = self.services().configurations.fresh(&request.repository).await?;
         let config = loaded.loaded.config.clone();
         let mut request = request;

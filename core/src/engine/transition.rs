@@ -8,7 +8,7 @@ use super::signal::Outcome;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::pipeline::{Effect, Event, RunEvent, Status};
-use crate::store::{Finished, SignalId, Transition};
+use crate::store::{AuditRecord, Finished, SignalId, Transition};
 
 /// Wait before a transition that could not be stored is tried again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
@@ -20,6 +20,7 @@ impl Actor {
     pub(super) async fn store(&mut self, event: Event, signal: Option<SignalId>) -> Result<Vec<Effect>> {
         let mut next = self.machine.clone();
         let journal = self.encode(&event)?;
+        let audit = self.audit_record(&event);
         let rejected = super::cache::rejected(&self.machine, &event);
         let at = self.now();
         let transitioned = next.next(at, event)?;
@@ -43,8 +44,16 @@ impl Actor {
             let store = &self.shared.services.store;
             store.cache_forget(&self.repository.id, rejected).await?;
         }
-        self.commit(at, state, next.status(), journal, published.collect(), consumed)
-            .await?;
+        self.commit(
+            at,
+            state,
+            next.status(),
+            journal,
+            published.collect(),
+            consumed,
+            audit,
+        )
+        .await?;
         self.machine = next;
         self.ended = self.machine.ending.is_some();
         self.live.send_replace(live_of(&self.machine));
@@ -61,6 +70,7 @@ impl Actor {
         journal: String,
         events: Vec<RunEvent>,
         consumed: Vec<(SignalId, String)>,
+        audit: Option<AuditRecord>,
     ) -> Result<()> {
         let finished = match status {
             Status::Completed => Finished::Yes {
@@ -89,6 +99,7 @@ impl Actor {
                 journal: journal.clone(),
                 events: bodies.clone(),
                 consumed: consumed.clone(),
+                audit: audit.clone(),
                 blobs: Vec::new(),
                 at,
             };

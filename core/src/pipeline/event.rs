@@ -21,6 +21,11 @@ pub enum Event {
     Admitted,
     /// Its owner died; whatever was under way has an unknown outcome.
     Recovered,
+    /// It cannot go on until a person has mended something and resumes it.
+    Halted {
+        /// What is to be mended.
+        reason: Error,
+    },
     /// The files that it starts from are safe.
     SnapshotTaken {
         /// In our own store.

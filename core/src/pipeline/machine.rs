@@ -39,7 +39,18 @@ impl Machine {
                     self.agents_base = for_agents;
                 }
             }
+            Event::Halted { reason } => self.halt(at, &reason, effects),
             Event::SnapshotFailed { .. } if self.ignores(self.snapshot == SnapshotStage::Running) => {}
+            Event::SnapshotFailed { error } if error.lacks_space() => self.halt(at, &error, effects),
+            Event::StepFailed {
+                step,
+                attempt,
+                failure,
+            } if failure.error.lacks_space() => {
+                if self.running(&step, attempt).is_some() {
+                    self.halt(at, &failure.error, effects);
+                }
+            }
             Event::SnapshotFailed { error } => {
                 self.snapshot = SnapshotStage::Todo;
                 self.end(Ending::Failed, Some(error), effects);
@@ -88,6 +99,7 @@ impl Machine {
             }
             Event::PatchPrepared { prepared } => self.patch_prepared(at, *prepared, effects),
             Event::PatchFailed { .. } if self.ignores(self.patch_stage == PatchStage::Preparing) => {}
+            Event::PatchFailed { error } if error.lacks_space() => self.halt(at, &error, effects),
             Event::PatchFailed { error } => {
                 self.patch_stage = PatchStage::None;
                 self.end(Ending::Failed, Some(error), effects);
@@ -109,7 +121,7 @@ impl Machine {
 
     /// The owner died: what was under way is begun again under a new attempt, except what waits for
     /// a person; gates stay open.
-    fn recover(&mut self, at: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn recover(&mut self, at: Timestamp, effects: &mut Vec<Effect>) {
         if self.ending.is_some() {
             return;
         }

@@ -22,7 +22,7 @@ impl Store {
     ) -> Result<()> {
         limit_payload("an answer", &answer)?;
         let (run, question) = (run.clone(), question.to_owned());
-        self.write(move |transaction| {
+        self.keep(move |transaction| {
             runs::must_exist(transaction, &run)?;
             let sql = "INSERT INTO answers (run, question, answer, at, checksum) VALUES (?1, ?2, ?3, ?4, ?5) \
                        ON CONFLICT (run, question) DO UPDATE SET answer = excluded.answer, at = excluded.at, checksum = excluded.checksum";

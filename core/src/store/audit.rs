@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checksum::{maybe_text, text};
 use super::failure::{Outcome, damaged_row};
+use super::safety_log::{self, Promise};
 use super::{Store, limit_payload, page, runs};
 use crate::Result;
 use crate::clock::Timestamp;
@@ -44,25 +45,7 @@ impl Store {
     /// Appends a record.
     pub async fn audit(&self, record: AuditRecord) -> Result<()> {
         limit_payload("an audit record", &record.detail)?;
-        self.write(move |transaction| {
-            let before = transaction
-                .prepare_cached("SELECT chain FROM audit ORDER BY id DESC LIMIT 1")?
-                .query_row([], |row| text(row, 0));
-            let chain = link(&runs::optional(before)?.unwrap_or_default(), &record);
-            let sql =
-                "INSERT INTO audit (at, run, actor, action, detail, chain) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-            let run = record.run.as_ref().map(PipelineId::as_str);
-            transaction.prepare_cached(sql)?.execute(params![
-                record.at.0,
-                run,
-                record.actor,
-                record.action,
-                record.detail,
-                chain
-            ])?;
-            Ok(())
-        })
-        .await
+        self.keep(move |transaction| append(transaction, record)).await
     }
 
     /// Records of one run or of all, after the record `after`, oldest first. Each is checked
@@ -76,6 +59,38 @@ impl Store {
         self.read(move |connection| list(connection, run.as_ref(), after.unwrap_or(0), limit))
             .await
     }
+}
+
+/// Appends a record and promises it.
+pub(super) fn append(transaction: &Connection, record: AuditRecord) -> Outcome<()> {
+    let before = transaction
+        .prepare_cached("SELECT chain FROM audit ORDER BY id DESC LIMIT 1")?
+        .query_row([], |row| text(row, 0));
+    let chain = link(&runs::optional(before)?.unwrap_or_default(), &record);
+    let sql = "INSERT INTO audit (at, run, actor, action, detail, chain) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    transaction.prepare_cached(sql)?.execute(params![
+        record.at.0,
+        record.run.as_ref().map(PipelineId::as_str),
+        record.actor,
+        record.action,
+        record.detail,
+        chain
+    ])?;
+    safety_log::promise(transaction, &Promise::Audited { record })
+}
+
+/// Whether this very record is there.
+pub(super) fn holds(connection: &Connection, record: &AuditRecord) -> Outcome<bool> {
+    let sql =
+        "SELECT 1 FROM audit WHERE at = ?1 AND run IS ?2 AND actor = ?3 AND action = ?4 AND detail = ?5";
+    let run = record.run.as_ref().map(PipelineId::as_str);
+    Ok(connection.prepare_cached(sql)?.exists(params![
+        record.at.0,
+        run,
+        record.actor,
+        record.action,
+        record.detail
+    ])?)
 }
 
 fn link(before: &str, record: &AuditRecord) -> String {

@@ -1,10 +1,14 @@
 //! Writes that wait at the same time share one transaction, and so one sync of the disk. Each
 //! stays whole or undone by itself, and none is acknowledged before the transaction is on the disk.
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
+#[cfg(debug_assertions)]
+use super::failpoint;
 use super::failure::{Failure, Outcome};
+use super::guard::Guard;
+use super::safety_log;
 use super::worker::{Asked, Health};
 use crate::Result;
 
@@ -69,17 +73,67 @@ where
 }
 
 /// Performs writes in one transaction and answers each.
-pub(super) fn perform(connection: &mut Connection, mut writes: Vec<Box<dyn Write>>, health: &Health) {
+pub(super) fn perform(
+    connection: &mut Connection,
+    mut writes: Vec<Box<dyn Write>>,
+    health: &Health,
+    guard: &mut Guard,
+) {
+    let mut transact = || transact(connection, &mut writes, health, guard);
     let ended = health
         .check()
-        .and_then(|()| transact(connection, &mut writes, health).map_err(|failure| health.conclude(failure)));
+        .and_then(|()| transact().map_err(|failure| health.conclude(failure)));
     for write in writes {
         write.answer(&ended);
     }
 }
 
-fn transact(connection: &mut Connection, writes: &mut [Box<dyn Write>], health: &Health) -> Outcome<()> {
-    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+/// As [`perform`], on a database in memory, which nobody can replace and which outlives nothing.
+#[cfg(test)]
+pub(super) fn perform_in_memory(
+    connection: &mut Connection,
+    mut writes: Vec<Box<dyn Write>>,
+    health: &Health,
+) {
+    let mut transact = || {
+        let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        perform_each(&mut transaction, &mut writes, health)?;
+        safety_log::take(&transaction)?;
+        Ok(transaction.commit()?)
+    };
+    let ended = health
+        .check()
+        .and_then(|()| transact().map_err(|failure: Failure| health.conclude(failure)));
+    for write in writes {
+        write.answer(&ended);
+    }
+}
+
+fn transact(
+    connection: &mut Connection,
+    writes: &mut [Box<dyn Write>],
+    health: &Health,
+    guard: &mut Guard,
+) -> Outcome<()> {
+    guard.during(|mut checked| {
+        let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let log = checked.admit(&transaction)?;
+        perform_each(&mut transaction, writes, health)?;
+        checked.promise(log, &safety_log::take(&transaction)?)?;
+        #[cfg(debug_assertions)]
+        failpoint::reached(failpoint::Side::Before);
+        transaction.commit()?;
+        #[cfg(debug_assertions)]
+        failpoint::reached(failpoint::Side::After);
+        Ok(())
+    })
+}
+
+fn perform_each(
+    transaction: &mut Transaction<'_>,
+    writes: &mut [Box<dyn Write>],
+    health: &Health,
+) -> Outcome<()> {
     for write in writes {
         let savepoint = transaction.savepoint()?;
         match write.perform(&savepoint, health) {
@@ -94,6 +148,5 @@ fn transact(connection: &mut Connection, writes: &mut [Box<dyn Write>], health: 
             }
         }
     }
-    transaction.commit()?;
     Ok(())
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, MAIN_DB, OpenFlags};
 
 use super::failure::{Failure, Outcome, damaged, read_only};
-use super::{StoreMode, migrations, place};
+use super::guard::{Guard, Turnstile};
+use super::{StoreMode, migrations, place, restore};
 use crate::{Error, Kind, Result};
 
 /// Name of the database in the state directory.
@@ -26,26 +27,51 @@ const STATEMENTS_CACHED: usize = 64;
 pub(super) struct Opened {
     pub(super) path: PathBuf,
     pub(super) mode: StoreMode,
-    pub(super) writer: Option<Connection>,
+    pub(super) writer: Option<(Connection, Guard)>,
     pub(super) reader: Connection,
 }
 
-/// Opens `<state>/clode.db`, creating both where they are missing.
+/// Opens `<state>/clode.db`, creating both where they are missing. A damaged one is replaced first.
 pub(super) fn open(state: &Path) -> Result<Opened> {
     let path = state.join(FILE_NAME);
     prepare_directory(state)?;
     place::refuse_network(state)?;
-    prepare_file(&path)?;
-    match open_for_writing(&path) {
-        Ok(Ok(writer)) => {
-            let reader = open_reader(&path, Access::Shared).map_err(|failure| failure.into_error(&path))?;
-            Ok(Opened {
-                path,
-                mode: StoreMode::ReadWrite,
-                writer: Some(writer),
-                reader,
-            })
+    let turnstile = match Turnstile::of(state) {
+        Ok(turnstile) => turnstile,
+        Err(failure) if failure.is_read_only() && path.exists() => {
+            return open_for_reading(path.clone(), cannot_write(&path));
         }
+        Err(failure) => return Err(failure.into_error(&path)),
+    };
+    let damage = if restore::is_under_way(state) {
+        restore::interrupted()
+    } else {
+        match open_whole(state, &turnstile)? {
+            Whole::Open(opened) => return Ok(*opened),
+            Whole::Damaged(damage) => damage,
+        }
+    };
+    restore::restore(state, &turnstile, &damage).map_err(|failure| failure.into_error(&path))?;
+    match open_whole(state, &turnstile)? {
+        Whole::Open(opened) => Ok(*opened),
+        Whole::Damaged(damage) => Err(damage),
+    }
+}
+
+/// What came of opening.
+enum Whole {
+    Open(Box<Opened>),
+    Damaged(Error),
+}
+
+/// Opens what is there, while nobody can replace it.
+fn open_whole(state: &Path, turnstile: &Turnstile) -> Result<Whole> {
+    let path = state.join(FILE_NAME);
+    let _turn = turnstile.enter().map_err(|failure| failure.into_error(&path))?;
+    prepare_file(&path)?;
+    let opened = match open_for_writing(state, &path) {
+        Err(failure) if failure.is_damage() => return Ok(Whole::Damaged(failure.into_error(&path))),
+        Ok(Ok(writer)) => open_pair(state, path, writer),
         Ok(Err(reason)) => open_for_reading(path, reason),
         Err(failure) if failure.is_read_only() => {
             let reason = failure.into_error(&path);
@@ -57,7 +83,21 @@ pub(super) fn open(state: &Path) -> Result<Opened> {
             open_for_reading(path, reason)
         }
         Err(failure) => Err(failure.into_error(&path)),
-    }
+    };
+    opened.map(|opened| Whole::Open(Box::new(opened)))
+}
+
+fn open_pair(state: &Path, path: PathBuf, writer: Connection) -> Result<Opened> {
+    let pair = Turnstile::of(state)
+        .and_then(|turnstile| Guard::new(turnstile, state, &writer))
+        .and_then(|guard| Ok((guard, open_reader(&path, Access::Shared)?)));
+    let (guard, reader) = pair.map_err(|failure| failure.into_error(&path))?;
+    Ok(Opened {
+        path,
+        mode: StoreMode::ReadWrite,
+        writer: Some((writer, guard)),
+        reader,
+    })
 }
 
 fn prepare_directory(state: &Path) -> Result<()> {
@@ -132,7 +172,7 @@ fn cannot_write(path: &Path) -> Error {
 }
 
 /// A connection for writing, or the reason why there may only be one for reading.
-fn open_for_writing(path: &Path) -> Outcome<Result<Connection>> {
+fn open_for_writing(state: &Path, path: &Path) -> Outcome<Result<Connection>> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     if connection.is_readonly(MAIN_DB)? {
@@ -147,9 +187,30 @@ fn open_for_writing(path: &Path) -> Outcome<Result<Connection>> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES_MAX)?;
-    quick_check(&connection, path)?;
+    if restore::is_suspect(state) {
+        check(&connection, path, "integrity_check(1)")?;
+        restore::acquit(state);
+    } else {
+        quick_check(&connection, path)?;
+    }
+    restore::refuse_loss(state, path, found, &connection)?;
     migrations::migrate(&mut connection, migrations::latest())?;
     Ok(Ok(connection))
+}
+
+/// A connection to a database that nobody else has: it is one file, without a log beside it.
+pub(super) fn open_alone(path: &Path) -> Outcome<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    configure(&connection)?;
+    connection.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    Ok(connection)
+}
+
+/// Whether the database can be opened for writing, by whichever program its schema is of.
+pub(super) fn is_sound(state: &Path, path: &Path) -> bool {
+    path.exists() && !open_for_writing(state, path).is_err_and(|failure| failure.is_damage())
 }
 
 fn configure(connection: &Connection) -> Outcome<()> {
@@ -181,8 +242,12 @@ fn switch_to_wal(connection: &Connection) -> Outcome<()> {
     }
 }
 
-fn quick_check(connection: &Connection, path: &Path) -> Outcome<()> {
-    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+pub(super) fn quick_check(connection: &Connection, path: &Path) -> Outcome<()> {
+    check(connection, path, "quick_check(1)")
+}
+
+fn check(connection: &Connection, path: &Path, pragma: &str) -> Outcome<()> {
+    let verdict: String = connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))?;
     if verdict == "ok" {
         Ok(())
     } else {
@@ -190,7 +255,7 @@ fn quick_check(connection: &Connection, path: &Path) -> Outcome<()> {
     }
 }
 
-fn newer(path: &Path, found: i64) -> Error {
+pub(super) fn newer(path: &Path, found: i64) -> Error {
     let message = format!(
         "{} was written by a newer clode-ls (schema {found}, this one knows {}): it is only read",
         path.display(),

@@ -11,6 +11,9 @@ use rusqlite::ffi;
 
 use crate::{Error, Kind};
 
+/// Code of what can no longer be believed.
+pub(super) const DAMAGED: &str = "storeCorrupt";
+
 /// Result of work on one of the store's threads.
 pub(super) type Outcome<T> = Result<T, Failure>;
 
@@ -23,6 +26,8 @@ pub(super) enum Failure {
     Sql(rusqlite::Error),
     /// A file beside the database.
     File(PathBuf, io::Error),
+    /// The time of this process is over: a newer program or another file took over.
+    Superseded(Error),
 }
 
 impl From<Error> for Failure {
@@ -53,7 +58,7 @@ impl Failure {
     /// Whether nothing may be written any more: a failed write or fsync leaves unknown what is on
     /// the disk, and a second try may report success without it (the kernel drops the pages).
     pub(super) fn is_fatal(&self) -> bool {
-        matches!(self.class(), Class::Broken | Class::Damaged)
+        matches!(self, Self::Superseded(_)) || matches!(self.class(), Class::Broken | Class::Damaged)
     }
 
     /// Whether opening for reading is worth a try.
@@ -61,6 +66,16 @@ impl Failure {
         let cannot_open =
             matches!(self, Self::Sql(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen));
         cannot_open || self.class() == Class::ReadOnly
+    }
+
+    /// Whether what is on the disk is damaged.
+    pub(super) fn is_damage(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.code == DAMAGED) || self.class() == Class::Damaged
+    }
+
+    /// Whether there is no space left.
+    pub(super) fn is_full(&self) -> bool {
+        self.class() == Class::Full
     }
 
     /// Whether another process holds the lock.
@@ -86,7 +101,7 @@ impl Failure {
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Class::Damaged,
                 _ => Class::Other,
             },
-            Self::Refused(_) | Self::Sql(_) => Class::Other,
+            Self::Refused(_) | Self::Superseded(_) | Self::Sql(_) => Class::Other,
         }
     }
 
@@ -94,7 +109,7 @@ impl Failure {
     pub(super) fn into_error(self, path: &Path) -> Error {
         let class = self.class();
         let (what, cause) = match self {
-            Self::Refused(error) => return error,
+            Self::Refused(error) | Self::Superseded(error) => return error,
             Self::Sql(error) => (path.to_path_buf(), error.to_string()),
             Self::File(what, source) => (what, source.to_string()),
         };
@@ -134,16 +149,28 @@ pub(super) fn busy(message: String) -> Error {
 
 /// The whole file can no longer be believed.
 pub(super) fn damaged(message: String) -> Error {
-    Error::new(Kind::Io, "storeCorrupt", message)
-        .hint("move `clode.db`, `clode.db-wal` and `clode.db-shm` aside together and start clode-ls again")
-        .hint("before that, copy `backup/clode.db` of the state directory to `clode.db` if there is one")
+    Error::new(Kind::Io, DAMAGED, message)
+        .hint("start clode-ls again: it sets the damaged files aside and goes on from the last backup")
+        .hint("check the disk: a sound one damages nothing")
+}
+
+/// The path leads to another file than the one that is open, or to another life of it.
+pub(super) fn replaced(path: &Path) -> Error {
+    Error::state(
+        "storeReplaced",
+        format!(
+            "{} was replaced while this process had it open: it writes nothing any more",
+            path.display()
+        ),
+    )
+    .hint("start clode-ls again, in this editor too")
 }
 
 /// One row can no longer be believed.
 pub(super) fn damaged_row(table: &str, key: &str) -> Error {
     Error::new(
         Kind::Io,
-        "storeCorrupt",
+        DAMAGED,
         format!("the row `{key}` of table `{table}` does not match its checksum"),
     )
     .hint("check the disk; a damaged pipeline can be deleted and started again, the others are not affected")
@@ -151,6 +178,9 @@ pub(super) fn damaged_row(table: &str, key: &str) -> Error {
 
 /// An earlier write failed, so nothing is written any more.
 pub(super) fn failed_before(earlier: &Error) -> Error {
+    if earlier.kind == Kind::State {
+        return earlier.clone();
+    }
     Error::new(
         Kind::Io,
         "storeFailed",

@@ -16,6 +16,7 @@ use super::hold::{self, Entry};
 use super::ledger_port::{
     BudgetRefusal, BudgetScope, Cap, Confirmation, Grant, Hold, Limits, Settlement, Usage,
 };
+use super::safety_log::{self, Promise};
 use super::tally::{self, Key};
 use crate::clock::Timestamp;
 use crate::id::{AgentId, IntentId, OwnerId, PipelineId, RepositoryId, StepId};
@@ -107,6 +108,8 @@ impl Limits for Ledger {
     fn reserve(&self, hold: Hold) -> BoxFuture<'_, Result<Grant>> {
         Box::pin(async move {
             refuse_negative("a reservation", hold.amount)?;
+            self.store.writable()?;
+            self.store.room()?;
             self.store
                 .write(move |transaction| reserve(transaction, hold))
                 .await
@@ -118,7 +121,7 @@ impl Limits for Ledger {
             refuse_negative("a settlement", outcome.cost)?;
             let intent = intent.clone();
             self.store
-                .write(move |transaction| settle(transaction, &intent, outcome))
+                .keep(move |transaction| settle(transaction, &intent, outcome))
                 .await
         })
     }
@@ -240,7 +243,7 @@ fn refuse_negative(what: &str, amount: Money) -> Result<()> {
     }
 }
 
-fn reserve(transaction: &Connection, hold: Hold) -> Outcome<Grant> {
+pub(super) fn reserve(transaction: &Connection, hold: Hold) -> Outcome<Grant> {
     if let Some(known) = hold::find(transaction, &hold.intent)? {
         return granted_before(&known, &hold).map_err(Into::into);
     }
@@ -265,13 +268,13 @@ fn reserve(transaction: &Connection, hold: Hold) -> Outcome<Grant> {
             })
         })?;
     }
-    hold::insert(
-        transaction,
-        &Entry {
-            hold,
-            settlement: None,
-        },
-    )?;
+    let entry = Entry {
+        hold,
+        settlement: None,
+    };
+    hold::insert(transaction, &entry)?;
+    let hold = Box::new(entry.hold);
+    safety_log::promise(transaction, &Promise::Reserved { hold })?;
     Ok(Grant::Granted)
 }
 
@@ -308,7 +311,7 @@ fn refusal(connection: &Connection, hold: &Hold, cap: &Cap) -> Outcome<Option<Bu
     }))
 }
 
-fn settle(transaction: &Connection, intent: &IntentId, outcome: Settlement) -> Outcome<()> {
+pub(super) fn settle(transaction: &Connection, intent: &IntentId, outcome: Settlement) -> Outcome<()> {
     let Some(entry) = hold::find(transaction, intent)? else {
         return Err(Error::new(
             Kind::Internal,
@@ -346,7 +349,15 @@ fn close(transaction: &Connection, entry: Entry, outcome: Settlement) -> Outcome
             )
         })?;
     }
-    hold::settle(transaction, &closed)
+    hold::settle(transaction, &closed)?;
+    let intent = closed.hold.intent;
+    safety_log::promise(
+        transaction,
+        &Promise::Settled {
+            intent,
+            settlement: outcome,
+        },
+    )
 }
 
 fn open_owners(connection: &Connection) -> Outcome<Vec<OwnerId>> {

@@ -5,6 +5,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::failure::Outcome;
+use super::safety_log;
 
 /// Step n brings version n - 1 to n.
 const STEPS: &[&str] = &[
@@ -13,6 +14,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/003_memory.sql"),
     include_str!("migrations/004_documents.sql"),
     include_str!("migrations/005_step_cache.sql"),
+    include_str!("migrations/006_safety.sql"),
 ];
 
 /// The version that this program writes.
@@ -44,5 +46,5 @@ pub(super) fn migrate(connection: &mut Connection, target: i64) -> Outcome<()> {
             tracing::info!(version = number, "the store's schema was brought forward");
         }
     }
-    Ok(())
+    safety_log::prepare(connection)
 }

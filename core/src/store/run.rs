@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::id::{OwnerId, PipelineId, RepositoryId, TaskId};
 
+use super::audit::AuditRecord;
 use super::signal::SignalId;
 
 /// The fence of a run that was just created; each adoption adds one.
@@ -150,6 +151,8 @@ pub struct Transition {
     pub events: Vec<String>,
     /// Signals that were consumed, with what came of each, JSON.
     pub consumed: Vec<(SignalId, String)>,
+    /// What the audit keeps of it, where a person decided.
+    pub audit: Option<AuditRecord>,
     /// Contents that the new state refers to.
     pub blobs: Vec<Vec<u8>>,
     /// Now.

@@ -42,7 +42,7 @@ impl Store {
     ) -> Result<SignalId> {
         limit_payload("a signal", &payload)?;
         let (run, dedup) = (run.clone(), dedup.to_owned());
-        self.write(move |transaction| {
+        self.keep(move |transaction| {
             runs::must_exist(transaction, &run)?;
             let known = transaction
                 .prepare_cached("SELECT id FROM signals WHERE run = ?1 AND dedup = ?2")?

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::failure::{Failure, Outcome, busy};
+use super::space::Space;
 use super::worker::{Asked, Health, Worker};
 use super::{Hold, Settlement, Shared, Store, StoreMode, batch, hold, migrations, owner, signal};
 use crate::id::PipelineId;
@@ -161,7 +162,7 @@ impl Disk {
         let (answer, mut answered) = oneshot::channel();
         {
             let mut connection = self.lock();
-            batch::perform(
+            batch::perform_in_memory(
                 &mut connection,
                 vec![batch::write(work, Asked::now(), answer)],
                 health,
@@ -210,7 +211,8 @@ impl Store {
         fates: Arc<dyn Fates>,
         liveness: Arc<dyn owner::Liveness>,
     ) -> Self {
-        let health = Health::new(place());
+        let space = Space::of(&PathBuf::from("/simulated"));
+        let health = Health::new(place(), space.clone());
         let disk = Disk {
             memory: memory.clone(),
             fates,
@@ -223,6 +225,7 @@ impl Store {
                 reader: Worker::here(disk, health.clone()),
                 health,
                 liveness,
+                space,
             }),
         }
     }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use super::checksum::{Seal, text};
 use super::failure::Outcome;
 use super::run::{Committed, Finished, JournalRow, Transition};
-use super::{Store, blob, event, limit_payload, page, runs, signal};
+use super::{Store, audit, blob, event, limit_payload, page, runs, signal};
 use crate::Result;
 use crate::clock::Timestamp;
 use crate::id::PipelineId;
@@ -25,6 +25,9 @@ impl Store {
         limit_payload("the state of a run", &transition.state)?;
         limit_payload("a journal entry", &transition.journal)?;
         event::limit_events(&transition.events)?;
+        if let Some(record) = &transition.audit {
+            limit_payload("an audit record", &record.detail)?;
+        }
         let blobs = self.prepare_blobs(std::mem::take(&mut transition.blobs)).await?;
         self.write(move |transaction| {
             let mut run = runs::fenced(transaction, &transition.run, transition.fence)?;
@@ -59,6 +62,9 @@ impl Store {
                 signal::consume(transaction, &run.id, *id, outcome)?;
             }
             let seqs = event::append(transaction, &run.id, transition.at, &transition.events)?;
+            if let Some(record) = transition.audit {
+                audit::append(transaction, record)?;
+            }
             Ok(Committed { seqs, entry })
         })
         .await
@@ -98,7 +104,10 @@ fn append(connection: &Connection, run: &PipelineId, fence: i64, at: Timestamp, 
     connection
         .prepare_cached(sql)?
         .execute(params![run.as_str(), fence, at.0, body, checksum])?;
-    Ok(connection.last_insert_rowid())
+    let entry = connection.last_insert_rowid();
+    #[cfg(debug_assertions)]
+    super::failpoint::journal_written();
+    Ok(entry)
 }
 
 fn list(connection: &Connection, run: &PipelineId, after: i64, limit: usize) -> Outcome<Vec<JournalRow>> {

@@ -10,6 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::batch::{self, Write};
 use super::failure::{Failure, Outcome, busy, failed_before};
+use super::guard::Guard;
+use super::restore;
+use super::space::Space;
 use crate::{Error, Result};
 
 /// Longest wait for an answer.
@@ -34,24 +37,33 @@ enum Message {
 #[derive(Debug, Clone)]
 pub(super) struct Health {
     path: PathBuf,
+    space: Space,
     first_failure: Arc<OnceLock<Error>>,
 }
 
 impl Health {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(super) fn new(path: PathBuf, space: Space) -> Self {
         Self {
             path,
+            space,
             first_failure: Arc::default(),
         }
     }
 
-    /// The error for a person. A failure that leaves the disk in doubt is remembered.
+    /// The error for a person. A failure that leaves the disk in doubt is remembered; a full disk
+    /// takes the reserve.
     pub(super) fn conclude(&self, failure: Failure) -> Error {
-        let fatal = failure.is_fatal();
+        let (fatal, damage) = (failure.is_fatal(), failure.is_damage());
+        if failure.is_full() {
+            self.space.give_up();
+        }
         let error = failure.into_error(&self.path);
         if fatal {
             tracing::error!(code = %error.code, "the store stops writing: {}", error.message);
             self.first_failure.get_or_init(|| error.clone());
+            if damage && let Some(state) = self.path.parent() {
+                restore::suspect(state, &error);
+            }
         }
         error
     }
@@ -106,13 +118,18 @@ enum Place {
 }
 
 impl Worker {
-    /// Starts the thread.
-    pub(super) fn start(name: &str, connection: Connection, health: Health) -> Result<Self> {
+    /// Starts the thread. Without a guard it only reads.
+    pub(super) fn start(
+        name: &str,
+        connection: Connection,
+        health: Health,
+        guard: Option<Guard>,
+    ) -> Result<Self> {
         let (sender, receiver) = mpsc::channel(QUEUE_LENGTH);
         let of_thread = health.clone();
         std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || serve(connection, receiver, &of_thread))
+            .spawn(move || serve(connection, receiver, &of_thread, guard))
             .map_err(|error| Error::io("starting a thread of the store", &error))?;
         Ok(Self {
             place: Place::Thread(sender),
@@ -199,7 +216,12 @@ impl Worker {
     }
 }
 
-fn serve(mut connection: Connection, mut receiver: mpsc::Receiver<Message>, health: &Health) {
+fn serve(
+    mut connection: Connection,
+    mut receiver: mpsc::Receiver<Message>,
+    health: &Health,
+    mut guard: Option<Guard>,
+) {
     let mut stopped = Vec::new();
     let mut next = receiver.blocking_recv();
     while let Some(message) = next.take() {
@@ -217,7 +239,11 @@ fn serve(mut connection: Connection, mut receiver: mpsc::Receiver<Message>, heal
                         Err(_) => break,
                     }
                 }
-                batch::perform(&mut connection, writes, health);
+                match &mut guard {
+                    Some(guard) => batch::perform(&mut connection, writes, health, guard),
+                    // Dropping them answers that the store is closed.
+                    None => drop(writes),
+                }
             }
             Message::Stop(answer) => {
                 receiver.close();
@@ -228,7 +254,7 @@ fn serve(mut connection: Connection, mut receiver: mpsc::Receiver<Message>, heal
             next = receiver.blocking_recv();
         }
     }
-    drop(connection);
+    drop((connection, guard));
     for answer in stopped {
         let _ = answer.send(());
     }

@@ -3,8 +3,11 @@
 mod budget;
 mod cli;
 mod crash;
+mod damage;
+mod disk;
 mod docs;
 mod elsewhere;
+mod failpoints;
 mod folders;
 mod framing;
 mod gates;
@@ -18,5 +21,6 @@ mod rig_api;
 mod rig_claude;
 mod rig_fixture;
 mod step_cache;
+mod upgrade;
 mod vscode;
 mod words;

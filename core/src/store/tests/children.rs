@@ -40,6 +40,12 @@ impl Kin {
         self.0.wait().unwrap();
     }
 
+    pub(super) fn signal(&self, signal: rustix::process::Signal) {
+        let id = i32::try_from(self.0.id()).unwrap();
+        let id = rustix::process::Pid::from_raw(id).unwrap();
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
     pub(super) fn must_succeed(&mut self) {
         let status = self.0.wait().unwrap();
         assert!(status.success(), "a child failed: {status}");
@@ -137,6 +143,7 @@ async fn a_child_plays_its_role() {
         "crowd" => commit_side_by_side(&mut scene).await,
         "holder" => hold_for_ever(&mut scene).await,
         "opener" => open_at_once(&mut scene).await,
+        "payer" => pay_for_ever(&mut scene).await,
         "limited" => write_until_it_fails(&mut scene).await,
         other => panic!("there is no role {other}"),
     }
@@ -173,6 +180,22 @@ async fn commit_for_ever(scene: &mut Scene) {
         );
         let committed = store.commit(transition(&run, 1, &state)).await.unwrap();
         assert_eq!(committed.seqs, [number]);
+        scene.report(number);
+    }
+}
+
+/// Pays a dollar and writes a transition, and reports both together, until it is killed.
+async fn pay_for_ever(scene: &mut Scene) {
+    let store = Store::open(&scene.state).await.unwrap();
+    let (ledger, run) = (store.ledger(), create(&store, new_run(&scene.name)).await);
+    for number in 1_u64.. {
+        let mut wish = hold(&format!("{}/{number}", scene.name), 1, 100_000);
+        wish.run = run.clone();
+        let intent = wish.intent.clone();
+        assert_eq!(ledger.reserve(wish).await.unwrap(), Grant::Granted);
+        let outcome = settlement(Money::from_dollars(1));
+        ledger.settle(&intent, outcome).await.unwrap();
+        store.commit(transition(&run, 1, "{}")).await.unwrap();
         scene.report(number);
     }
 }

@@ -7,7 +7,9 @@ use futures::future::join_all;
 use tempfile::TempDir;
 
 use super::children;
-use super::support::{create, hold, new_run, transition, wait_until};
+use super::support::{NOW, create, hold, new_run, settlement, transition, wait_until};
+use crate::money::Money;
+use crate::store::space::RESERVE_BYTES;
 use crate::store::{Limits, Store, StoreMode};
 
 /// A file system in memory with the state directory in it.
@@ -47,6 +49,23 @@ impl Disk {
 
     fn state(&self) -> PathBuf {
         self.root.join("state")
+    }
+
+    /// Writes a file of so many bytes, or as many as there is room for.
+    fn fill(&self, bytes: u64) {
+        let mut filler = std::fs::File::create(self.root.join("filler")).unwrap();
+        drop(std::io::copy(
+            &mut std::io::Read::take(std::io::repeat(7), bytes),
+            &mut filler,
+        ));
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.root.join("filler")).unwrap();
+    }
+
+    fn reserve_bytes(&self) -> u64 {
+        std::fs::metadata(self.state().join("reserve")).map_or(0, |found| found.len())
     }
 }
 
@@ -100,7 +119,7 @@ async fn a_full_disk_loses_nothing_and_with_space_again_it_goes_on() {
         "the last acknowledged state is there"
     );
 
-    disk.remount("size=32m");
+    disk.remount("size=128m");
 
     let next = store.commit(transition(&run, 1, "\"goes on\"")).await.unwrap();
     assert_eq!(next.seqs, [acknowledged + 1], "no gap and nothing twice");
@@ -110,6 +129,73 @@ async fn a_full_disk_loses_nothing_and_with_space_again_it_goes_on() {
     let again = Store::open(&disk.state()).await.unwrap();
     assert_eq!(again.run(&run).await.unwrap().unwrap().state, "\"goes on\"");
     again.close().await;
+}
+
+#[tokio::test]
+async fn on_a_full_disk_what_was_paid_and_what_was_answered_is_written_from_the_reserve() {
+    let Some(disk) = Disk::mount("size=100m") else {
+        return;
+    };
+    let store = Store::open(&disk.state()).await.unwrap();
+    let run = create(&store, new_run("run")).await;
+    let ledger = store.ledger();
+    ledger.reserve(hold("paid", 2, 100)).await.unwrap();
+    assert_eq!(disk.reserve_bytes(), RESERVE_BYTES);
+    disk.fill(u64::MAX);
+    let large = format!("\"{}\"", "x".repeat(60_000));
+    while store.commit(transition(&run, 1, &large)).await.is_ok() {}
+    assert_eq!(disk.reserve_bytes(), 0, "it was given up");
+
+    ledger
+        .settle(&"paid".into(), settlement(Money::from_dollars(1)))
+        .await
+        .unwrap();
+    let answer = "\"yes\"".to_owned();
+    let signal = store.send_signal(&run, "answer", answer, NOW).await.unwrap();
+    let mut taken_in = transition(&run, 1, "\"answered\"");
+    taken_in.consumed = vec![(signal, "\"accepted\"".to_owned())];
+    store.commit(taken_in).await.unwrap();
+
+    let refused = ledger.reserve(hold("dear", 1, 100)).await.unwrap_err();
+    assert_eq!(refused.code, "diskFull");
+    assert!(refused.first_hint().is_some_and(|hint| hint.contains("resume")));
+    // A process that opens the full disk does what it has to do as well.
+    let other = Store::open(&disk.state()).await.unwrap();
+    assert_eq!(
+        other.ledger().run_totals(&run).await.unwrap().cost,
+        Money::from_dollars(1)
+    );
+    other.close().await;
+
+    disk.free();
+
+    ledger.reserve(hold("dear", 1, 100)).await.unwrap();
+    assert_eq!(disk.reserve_bytes(), RESERVE_BYTES, "it is made again");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn below_the_floor_nothing_that_is_paid_begins_and_what_is_under_way_is_written() {
+    let Some(disk) = Disk::mount("size=100m") else {
+        return;
+    };
+    let store = Store::open(&disk.state()).await.unwrap();
+    let run = create(&store, new_run("run")).await;
+    store.room().unwrap();
+    disk.fill(50 << 20);
+
+    let refused = store.ledger().reserve(hold("paid", 1, 100)).await.unwrap_err();
+
+    assert_eq!(refused.code, "diskFull");
+    assert!(refused.message.contains("MiB are free"), "{refused}");
+    assert_eq!(store.room().unwrap_err().code, "diskFull");
+    store.commit(transition(&run, 1, "{}")).await.unwrap();
+    assert_eq!(disk.reserve_bytes(), RESERVE_BYTES, "it is not needed yet");
+
+    disk.free();
+
+    store.ledger().reserve(hold("paid", 1, 100)).await.unwrap();
+    store.close().await;
 }
 
 #[tokio::test]

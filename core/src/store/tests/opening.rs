@@ -1,9 +1,12 @@
 //! Opening: creating, bringing an older file forward, refusing a newer or damaged one.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
-use super::support::{NOW, Place, create, new_run, raw, transition};
-use crate::store::{Store, StoreMode, connection, migrations, runs};
+use super::support::{DAY, NOW, Place, create, hold, new_run, raw, transition};
+use crate::store::{
+    AuditRecord, DayScope, Limits, StoreMode, audit, connection, event, ledger, migrations, runs, setting,
+};
 
 #[tokio::test]
 async fn what_is_created_is_for_the_owner_only() {
@@ -63,30 +66,64 @@ async fn commits_are_synced_to_the_disk() {
     assert_eq!(settings, [full, on, five_seconds, "wal".to_owned().into()]);
 }
 
-#[tokio::test]
-async fn a_file_of_version_1_is_brought_forward_with_what_is_in_it() {
-    let place = Place::new();
-    std::fs::create_dir_all(&place.state).unwrap();
-    let mut old = raw(&place.state);
-    migrations::migrate(&mut old, 1).unwrap();
+/// What a program of this version would have left: every table that it knew has something in it.
+fn leave(state: &Path, version: i64) {
+    std::fs::create_dir_all(state).unwrap();
+    let mut old = raw(state);
+    migrations::migrate(&mut old, version).unwrap();
+    assert_eq!(migrations::version(&old).unwrap(), version);
     runs::insert(&old, &runs::first_row(new_run("old"))).unwrap();
-    assert_eq!(migrations::version(&old).unwrap(), 1);
+    event::append(&old, &"old".into(), NOW, &["{}".to_owned()]).unwrap();
+    if version >= 2 {
+        ledger::reserve(&old, hold("call", 2, 100)).unwrap();
+    }
+    if version >= 3 {
+        setting::set(&old, "key", "value").unwrap();
+        audit::append(&old, record()).unwrap();
+    }
+    let unknown = ["holds", "settings", "unsaved_documents", "step_cache", "life"]
+        [usize::try_from(version).unwrap() - 1];
     assert!(
-        old.prepare("SELECT * FROM holds").is_err(),
-        "version 1 has no ledger"
+        old.prepare(&format!("SELECT * FROM {unknown}")).is_err(),
+        "version {version} has no {unknown}"
     );
-    drop(old);
+}
 
-    let store = place.open().await;
+fn record() -> AuditRecord {
+    AuditRecord {
+        at: NOW,
+        run: None,
+        actor: "a person".to_owned(),
+        action: "approval".to_owned(),
+        detail: "{}".to_owned(),
+    }
+}
 
-    assert_eq!(
-        migrations::version(&raw(&place.state)).unwrap(),
-        migrations::latest()
-    );
-    let row = store.run(&"old".into()).await.unwrap().unwrap();
-    assert_eq!(row.title, "Add a test");
-    store.commit(transition(&row.id, 1, "\"goes on\"")).await.unwrap();
-    store.set_setting("key", Some("value".to_owned())).await.unwrap();
+#[tokio::test]
+async fn a_file_of_every_older_version_is_brought_forward_with_what_is_in_it() {
+    for version in 1..migrations::latest() {
+        let place = Place::new();
+        leave(&place.state, version);
+
+        let store = place.open().await;
+
+        let found = migrations::version(&raw(&place.state)).unwrap();
+        assert_eq!(found, migrations::latest());
+        let row = store.run(&"old".into()).await.unwrap().unwrap();
+        assert_eq!(row.title, "Add a test");
+        assert_eq!(store.events(&row.id, 0, 10).await.unwrap().len(), 1);
+        let totals = store.ledger().day_totals(DAY, &DayScope::User).await.unwrap();
+        assert_eq!(totals.calls, u64::from(version >= 2), "version {version}");
+        let kept = store.setting("key").await.unwrap();
+        assert_eq!(kept.is_some(), version >= 3, "version {version}");
+        let audited = store.audit_records(None, None, 10).await.unwrap().len();
+        assert_eq!(audited, usize::from(version >= 3), "version {version}");
+        store.commit(transition(&row.id, 1, "\"goes on\"")).await.unwrap();
+        store.ledger().reserve(hold("next", 1, 100)).await.unwrap();
+        store.set_setting("key", Some("new".to_owned())).await.unwrap();
+        store.audit(record()).await.unwrap();
+        assert_eq!(store.restored_runs().await.unwrap(), []);
+    }
 }
 
 #[tokio::test]
@@ -115,37 +152,30 @@ async fn a_newer_file_is_only_read() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_refused_and_left_alone() {
-    let place = Place::new();
-    std::fs::create_dir_all(&place.state).unwrap();
-    let path = place.state.join("clode.db");
-    let text = "this is not a database ".repeat(1000);
-    std::fs::write(&path, &text).unwrap();
-
-    let error = Store::open(&place.state).await.unwrap_err();
-
-    assert_eq!(error.code, "storeCorrupt");
-    assert!(error.first_hint().is_some());
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
-}
-
-#[tokio::test]
-async fn a_database_whose_pages_are_damaged_is_refused() {
+async fn a_program_that_is_running_stops_writing_when_a_newer_one_brings_the_file_forward() {
     let place = Place::new();
     let store = place.open().await;
-    for number in 0..200 {
-        create(&store, new_run(&format!("run-{number}"))).await;
-    }
-    store.close().await;
-    let path = place.state.join("clode.db");
-    let mut bytes = std::fs::read(&path).unwrap();
-    let tail = bytes.len() - 8 * 4096;
-    bytes[tail..].fill(0xA5);
-    std::fs::write(&path, bytes).unwrap();
+    let run = create(&store, new_run("run")).await;
+    raw(&place.state)
+        .pragma_update(None, "user_version", migrations::latest() + 1)
+        .unwrap();
 
-    let error = Store::open(&place.state).await.unwrap_err();
+    let refused = store.commit(transition(&run, 1, "\"late\"")).await.unwrap_err();
 
-    assert_eq!(error.code, "storeCorrupt", "{error}");
+    assert_eq!(refused.code, "storeNewer", "{refused}");
+    assert!(
+        refused
+            .first_hint()
+            .is_some_and(|hint| hint.contains("update clode-ls"))
+    );
+    assert_eq!(store.writable().unwrap_err().code, "storeNewer");
+    let paid = store.ledger().reserve(hold("paid", 1, 100)).await.unwrap_err();
+    assert_eq!(paid.code, "storeNewer");
+    let row = store.run(&run).await.unwrap().unwrap();
+    assert_eq!(
+        row.state, r#"{"step":0}"#,
+        "reading goes on and nothing was written"
+    );
 }
 
 #[tokio::test]

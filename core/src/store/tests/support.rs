@@ -93,6 +93,7 @@ pub(super) fn transition(run: &PipelineId, fence: i64, state: &str) -> Transitio
         journal: r#"{"event":"stepFinished"}"#.to_owned(),
         events: vec![r#"{"type":"stepFinished"}"#.to_owned()],
         consumed: Vec::new(),
+        audit: None,
         blobs: Vec::new(),
         at: NOW.plus_ms(1),
     }

@@ -146,6 +146,13 @@ async fn opened(caller: &Caller, app: &App, findings: &mut Vec<Finding>) {
         StoreMode::ReadWrite => Finding::ok("state", format!("{} ({size})", app.directories.state.display())),
         StoreMode::ReadOnly { reason } => Finding::broken("state", &reason),
     });
+    if let Err(error) = services.store.room() {
+        findings.push(Finding::broken("state", &error));
+    }
+    if let Some(account) = services.store.restoration() {
+        let hint = "delete that folder once you need nothing of it";
+        findings.push(Finding::warning("state", account, hint));
+    }
     findings.push(match services.workspaces.usage().await {
         Ok(usage) => Finding::ok(
             "cache",

@@ -119,6 +119,7 @@ impl World {
             journal: serde_json::to_string(&names).expect("JSON"),
             events: Vec::new(),
             consumed: Vec::new(),
+            audit: None,
             blobs,
             at: self.clock.now(),
         };
