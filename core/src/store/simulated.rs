@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::failure::{Failure, Outcome, busy};
 use super::space::Space;
 use super::worker::{Asked, Health, Worker};
-use super::{Hold, Settlement, Shared, Store, StoreMode, batch, hold, migrations, owner, signal};
+use super::{Hold, Settlement, Shared, Store, StoreMode, batch, hold, migrations, owner, safety_log, signal};
 use crate::id::PipelineId;
 use crate::{Error, Result};
 
@@ -67,6 +67,7 @@ impl Memory {
                 connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
                 connection.pragma_update(None, "foreign_keys", true)?;
                 migrations::migrate(&mut connection, migrations::latest())?;
+                safety_log::prepare(&connection)?;
                 // Each schedule begins with an empty file.
                 connection.execute_batch("DROP TRIGGER IF EXISTS audit_is_never_deleted")?;
                 let wipe = wipe_of(&connection)?;
