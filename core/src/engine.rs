@@ -15,11 +15,14 @@ mod documents;
 mod effects;
 mod export;
 mod gates;
+mod hands;
 mod pipelines;
 mod restored;
 mod retention;
 mod routing;
 mod signal;
+#[cfg(test)]
+mod simulation;
 mod start;
 mod status;
 mod takeover;
@@ -29,7 +32,7 @@ mod view;
 mod wait;
 mod watch;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -104,6 +107,13 @@ pub enum Notice {
         /// What.
         event: RunEvent,
     },
+    /// Nobody drives these any more: their process ended. Told of workspaces that are open here.
+    Orphaned {
+        /// Where they work.
+        repository: RepositoryId,
+        /// Which.
+        runs: Vec<PipelineId>,
+    },
     /// What an agent does right now; only the latest counts.
     Activity {
         /// Which run.
@@ -133,17 +143,32 @@ struct Shared {
     services: Services,
     owner: OwnerId,
     lock: Mutex<Option<OwnerLock>>,
-    actors: Mutex<HashMap<PipelineId, actor::Handle>>,
+    hands: Arc<dyn hands::Hands>,
+    actors: Mutex<BTreeMap<PipelineId, actor::Handle>>,
     activity: Mutex<HashMap<PipelineId, Activity>>,
+    /// Runs that may be this process's although it does not drive them: something failed on the way.
+    doubtful: Mutex<BTreeSet<PipelineId>>,
     /// Runs that this process had to leave, and why.
     halted: Mutex<HashMap<PipelineId, crate::Error>>,
     editor: Mutex<Option<Arc<dyn Editor>>>,
     repositories: Mutex<HashMap<RepositoryId, Arc<Repository>>>,
+    /// Workspaces that are open here, and their runs that nobody drove when they were last looked for.
+    orphans: Mutex<BTreeMap<RepositoryId, BTreeSet<PipelineId>>>,
     http: Option<crate::provider::http::Http>,
     routers: Mutex<HashMap<String, Arc<crate::router::Router>>>,
     admission: Arc<admission::Admission>,
     notices: broadcast::Sender<Notice>,
     stop: CancellationToken,
+}
+
+/// What an engine is put together from.
+struct Parts {
+    services: Services,
+    owner: OwnerId,
+    lock: Option<OwnerLock>,
+    hands: Arc<dyn hands::Hands>,
+    http: Option<crate::provider::http::Http>,
+    concurrency: usize,
 }
 
 impl Engine {
@@ -157,7 +182,38 @@ impl Engine {
         } else {
             None
         };
-        if writable {
+        let http = crate::provider::http::Http::new()
+            .inspect_err(|error| tracing::warn!(%error, "no provider can be reached"))
+            .ok();
+        let concurrency = services
+            .configurations
+            .global()
+            .map_or(1, |loaded| loaded.config.concurrency as usize);
+        let parts = Parts {
+            services,
+            owner,
+            lock,
+            hands: Arc::new(hands::Real),
+            http,
+            concurrency,
+        };
+        let engine = Self::assemble(parts).await?;
+        watch::start(&engine.shared);
+        upkeep::start(&engine.shared);
+        Ok(engine)
+    }
+
+    /// Settles what dead owners left in the ledger; does nothing by itself yet.
+    async fn assemble(parts: Parts) -> Result<Self> {
+        let Parts {
+            services,
+            owner,
+            lock,
+            hands,
+            http,
+            concurrency,
+        } = parts;
+        if services.store.mode() == crate::store::StoreMode::ReadWrite {
             let store = services.store.clone();
             let alive = store.clone();
             let settled = store
@@ -171,30 +227,24 @@ impl Engine {
             restored::pause_all(&services, &owner).await?;
             documents::forget_dead(&services.store).await;
         }
-        let http = crate::provider::http::Http::new()
-            .inspect_err(|error| tracing::warn!(%error, "no provider can be reached"))
-            .ok();
-        let concurrency = services
-            .configurations
-            .global()
-            .map_or(1, |loaded| loaded.config.concurrency as usize);
         let shared = Arc::new(Shared {
             services,
             owner,
             lock: Mutex::new(lock),
+            hands,
             actors: Mutex::default(),
             activity: Mutex::default(),
+            doubtful: Mutex::default(),
             halted: Mutex::default(),
             editor: Mutex::default(),
             repositories: Mutex::default(),
+            orphans: Mutex::default(),
             http,
             routers: Mutex::default(),
             admission: Arc::new(admission::Admission::new(concurrency)),
             notices: broadcast::channel(NOTICES_MAX).0,
             stop: CancellationToken::new(),
         });
-        watch::start(&shared);
-        upkeep::start(&shared);
         Ok(Self { shared })
     }
 
@@ -233,11 +283,8 @@ impl Engine {
     /// Ends the work of this process: children die, runs are parked where they are durable.
     pub async fn shutdown(&self) {
         self.shared.stop.cancel();
-        let handles: Vec<actor::Handle> = locked(&self.shared.actors)
-            .drain()
-            .map(|(_, handle)| handle)
-            .collect();
-        for handle in handles {
+        let handles = std::mem::take(&mut *locked(&self.shared.actors));
+        for handle in handles.values() {
             handle.ended().await;
         }
         self.hold_documents("", Vec::new()).await;

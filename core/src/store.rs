@@ -35,6 +35,8 @@ mod runs;
 mod safety_log;
 mod setting;
 mod signal;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod space;
 mod sweep;
 mod tally;
@@ -64,11 +66,14 @@ pub use ledger::{CostBy, CostRow, DayScope, Forfeited, Ledger, StepTotals, Total
 pub use ledger_port::{
     BudgetRefusal, BudgetScope, Cap, Confirmation, Grant, Hold, Limits, Settlement, Usage,
 };
+#[cfg(test)]
+pub(crate) use owner::Liveness;
 pub use owner::OwnerLock;
 pub use retention::{StoredRun, Weigh};
 pub use run::{
     Committed, Created, FIRST_FENCE, Finished, JournalRow, NewRun, RUNS_MAX, RunFilter, RunRow, Transition,
 };
+pub(crate) use runs::taken_over;
 pub use signal::{SignalId, SignalRow};
 pub use sweep::Swept;
 
@@ -105,6 +110,7 @@ struct Shared {
     reader: Worker,
     health: Health,
     space: Space,
+    liveness: Arc<dyn owner::Liveness>,
 }
 
 impl Store {
@@ -140,8 +146,10 @@ impl Store {
                 tracing::warn!("{error}");
             }
         }
+        let liveness = Arc::new(owner::KernelLocks { state: state.clone() });
         Ok(Self {
             shared: Arc::new(Shared {
+                liveness,
                 state,
                 mode: opened.mode,
                 writer,

@@ -170,6 +170,9 @@ mod tests {
             role,
             needs: Vec::new(),
             time_limit_ms: 1_000,
+            attempts_max: None,
+            when: None,
+            part: None,
         };
         RunSpec {
             pipeline: PipelineId::new("pipeline-t-1"),
@@ -198,6 +201,7 @@ mod tests {
             patch_gate: GatePolicy::Ask,
             rounds_max: 2,
             attempts_max: 3,
+            time_limit_ms: None,
             retry_initial_ms: 1,
             retry_max_ms: 1,
             buffers: None,
@@ -240,6 +244,7 @@ mod tests {
                 ..Answer::default()
             },
             plan_document: None,
+            plan_parts: Vec::new(),
             by: person(),
         }
     }
@@ -287,6 +292,7 @@ mod tests {
             gate: None,
             answer: Answer::default(),
             plan_document: None,
+            plan_parts: Vec::new(),
             by: person(),
         };
         assert!(names(Some(GateKind::Plan), &closed).is_empty());

@@ -107,7 +107,7 @@ impl StepContext {
             repository: Arc::clone(&actor.repository),
             config: Arc::clone(&actor.config),
             cancel,
-            router: super::routing::router(&actor.shared, &actor.config),
+            router: actor.router(),
             shared: Arc::clone(&actor.shared),
             inbox: actor.inbox_sender.clone(),
             live: actor.live.subscribe(),

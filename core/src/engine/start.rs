@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Engine, actor, pipelines, takeover};
+use super::{Engine, actor, locked, pipelines, takeover};
 use crate::config::{Config, Layer};
 use crate::error::{Error, Kind, Result};
 use crate::id::{AgentId, BlobId, PipelineId, TaskId, random_hex};
@@ -111,6 +111,20 @@ impl Engine {
             events: Vec::new(),
             created_at: self.shared.services.clock.now(),
         };
+        self.launch(new, &request.repository).await
+    }
+
+    /// Makes the run durable, unless it is there already, and begins to drive it.
+    pub(super) async fn launch(&self, new: NewRun, repository: &Arc<Repository>) -> Result<Started> {
+        let id = new.id.clone();
+        let launched = self.launch_once(new, repository).await;
+        if launched.is_err() {
+            locked(&self.shared.doubtful).insert(id);
+        }
+        launched
+    }
+
+    async fn launch_once(&self, new: NewRun, repository: &Arc<Repository>) -> Result<Started> {
         let (id, status) = (new.id.clone(), new.status.clone());
         match self.shared.services.store.create_run(new).await? {
             Created::Existing(row) => Ok(Started {
@@ -119,12 +133,12 @@ impl Engine {
                 reused: true,
             }),
             Created::New { .. } => {
-                tracing::info!(run = %id, demo = machine.spec.demo, "started");
+                tracing::info!(run = %id, "started");
                 let row = self.row(&id).await?;
                 actor::start(
                     &self.shared,
                     row,
-                    Arc::clone(&request.repository),
+                    Arc::clone(repository),
                     None,
                     takeover::Part::Drive,
                 )
@@ -234,7 +248,11 @@ fn identity(request: &StartRequest) -> Result<String> {
     Ok(blake3::hash(text.as_bytes()).to_hex().to_string())
 }
 
-fn freeze(request: &StartRequest, config: &Config, steps: Vec<StepSpec>) -> Result<(Machine, Vec<Vec<u8>>)> {
+pub(super) fn freeze(
+    request: &StartRequest,
+    config: &Config,
+    steps: Vec<StepSpec>,
+) -> Result<(Machine, Vec<Vec<u8>>)> {
     let mut blobs = Vec::new();
     let config_blob = keep(&mut blobs, encode(config)?);
     let buffers = if request.buffers.shown.is_empty() {

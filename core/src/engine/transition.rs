@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Notice;
 use super::actor::{Actor, live_of};
 use super::signal::Outcome;
+use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::pipeline::{Effect, Event, RunEvent, Status};
 use crate::store::{AuditRecord, Finished, SignalId, Transition};
@@ -14,6 +15,15 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 /// Tries to store a transition before the run is left where it is durable.
 const STORE_ATTEMPTS_MAX: u32 = 5;
 
+/// What a person's decisions leave behind beside the state.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Account {
+    /// Controls that were taken in, with what came of each.
+    pub(super) consumed: Vec<(SignalId, String)>,
+    /// Who decided what.
+    pub(super) audit: Option<AuditRecord>,
+}
+
 impl Actor {
     /// The transition: the machine's new state and all that belongs to it in one commit.
     pub(super) async fn store(&mut self, event: Event, signal: Option<SignalId>) -> Result<Vec<Effect>> {
@@ -21,7 +31,8 @@ impl Actor {
         let journal = self.encode(&event)?;
         let audit = self.audit_record(&event);
         let rejected = super::cache::rejected(&self.machine, &event);
-        let transitioned = next.next(self.now(), event)?;
+        let at = self.now();
+        let transitioned = next.next(at, event)?;
         let (published, effects): (Vec<Effect>, Vec<Effect>) = transitioned
             .effects
             .into_iter()
@@ -42,15 +53,9 @@ impl Actor {
             let store = &self.shared.services.store;
             store.cache_forget(&self.repository.id, rejected).await?;
         }
-        self.commit(
-            state,
-            next.status(),
-            journal,
-            published.collect(),
-            consumed,
-            audit,
-        )
-        .await?;
+        let account = Account { consumed, audit };
+        self.commit(at, state, next.status(), journal, published.collect(), account)
+            .await?;
         self.machine = next;
         self.ended = self.machine.ending.is_some();
         self.live.send_replace(live_of(&self.machine));
@@ -60,13 +65,13 @@ impl Actor {
 
     /// Writes until it is written; only a stale fence or the end of the process give up.
     pub(super) async fn commit(
-        &self,
+        &mut self,
+        at: Timestamp,
         state: String,
         status: Status,
         journal: String,
         events: Vec<RunEvent>,
-        consumed: Vec<(SignalId, String)>,
-        audit: Option<AuditRecord>,
+        account: Account,
     ) -> Result<()> {
         let finished = match status {
             Status::Completed => Finished::Yes {
@@ -94,13 +99,16 @@ impl Actor {
                 finished: finished.clone(),
                 journal: journal.clone(),
                 events: bodies.clone(),
-                consumed: consumed.clone(),
-                audit: audit.clone(),
+                consumed: account.consumed.clone(),
+                audit: account.audit.clone(),
                 blobs: Vec::new(),
-                at: self.now(),
+                at,
             };
-            match self.shared.services.store.commit(transition).await {
+            // A try whose answer got lost may have been carried out: the journal tells.
+            let known = (attempt > 1).then_some(self.written);
+            match self.shared.services.store.commit_after(transition, known).await {
                 Ok(committed) => {
+                    self.written = committed.entry;
                     for (seq, event) in committed.seqs.into_iter().zip(events) {
                         let _ = self.shared.notices.send(Notice::Event {
                             run: self.run.clone(),

@@ -339,9 +339,9 @@ impl Machine {
                     step_id: id,
                     agent,
                     status: "finished".to_owned(),
+                    cached: false,
                     summary,
                     error: None,
-                    cached: false,
                 },
             });
         }

@@ -200,9 +200,9 @@ impl Machine {
                 step_id: step.clone(),
                 agent: record.spec.agent.clone(),
                 status: "waiting".to_owned(),
+                cached: false,
                 summary: error.message.clone(),
                 error: Some(error.clone()),
-                cached: false,
             },
         });
         self.drop_questions_of(step);

@@ -669,3 +669,21 @@ fn the_state_survives_its_stored_form() {
     let text = serde_json::to_string(&run.machine).expect("written");
     assert_eq!(serde_json::from_str::<Machine>(&text).expect("read"), run.machine);
 }
+
+#[test]
+fn a_run_that_was_cancelled_during_its_snapshot_takes_another_when_it_is_retried() {
+    let mut machine = Machine::new(spec(RunOptions::default()));
+    machine.next(Timestamp(1), Event::Admitted).expect("admitted");
+    machine
+        .next(Timestamp(2), Event::Cancelled { by: person() })
+        .expect("cancelled");
+    let again = Event::Retried {
+        from: None,
+        steps: None,
+    };
+    let effects = machine.next(Timestamp(3), again).expect("retried").effects;
+    let snapshots = effects
+        .iter()
+        .filter(|effect| matches!(effect, Effect::TakeSnapshot { .. }));
+    assert_eq!(snapshots.count(), 1);
+}

@@ -86,7 +86,7 @@ impl Health {
 pub(super) struct Asked(Instant);
 
 impl Asked {
-    fn now() -> Self {
+    pub(super) fn now() -> Self {
         Self(Instant::now())
     }
 
@@ -104,12 +104,21 @@ impl Asked {
 /// Handle of a thread that owns a connection. The thread ends when the handle is dropped.
 #[derive(Debug)]
 pub(super) struct Worker {
-    sender: mpsc::Sender<Message>,
+    place: Place,
     health: Health,
 }
 
+/// Where the work is done.
+#[derive(Debug)]
+enum Place {
+    Thread(mpsc::Sender<Message>),
+    /// Where it is asked for, by a disk that is simulated.
+    #[cfg(test)]
+    Here(super::simulated::Disk),
+}
+
 impl Worker {
-    /// Starts the thread. Without a guard it only reads.
+    /// Starts the thread. Without a guard nothing is looked at before a write.
     pub(super) fn start(
         name: &str,
         connection: Connection,
@@ -122,7 +131,19 @@ impl Worker {
             .name(name.to_owned())
             .spawn(move || serve(connection, receiver, &of_thread, guard))
             .map_err(|error| Error::io("starting a thread of the store", &error))?;
-        Ok(Self { sender, health })
+        Ok(Self {
+            place: Place::Thread(sender),
+            health,
+        })
+    }
+
+    /// Without a thread.
+    #[cfg(test)]
+    pub(super) fn here(disk: super::simulated::Disk, health: Health) -> Self {
+        Self {
+            place: Place::Here(disk),
+            health,
+        }
     }
 
     /// Runs `work` by itself. Once handed over it is carried out even if the caller goes away.
@@ -131,6 +152,10 @@ impl Worker {
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> Outcome<T> + Send + 'static,
     {
+        #[cfg(test)]
+        if let Place::Here(disk) = &self.place {
+            return disk.run(work, &self.health).await;
+        }
         let (answer, answered) = oneshot::channel();
         let (health, asked) = (self.health.clone(), Asked::now());
         let job = Box::new(move |connection: &mut Connection| {
@@ -148,6 +173,10 @@ impl Worker {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Outcome<T> + Send + 'static,
     {
+        #[cfg(test)]
+        if let Place::Here(disk) = &self.place {
+            return disk.write(work, &self.health).await;
+        }
         let (answer, answered) = oneshot::channel();
         self.exchange(Message::Write(batch::write(work, Asked::now(), answer)), answered)
             .await
@@ -155,7 +184,7 @@ impl Worker {
 
     async fn exchange<T>(&self, message: Message, answered: oneshot::Receiver<Result<T>>) -> Result<T> {
         let exchange = async {
-            self.sender.send(message).await.map_err(|_| closed())?;
+            self.sender()?.send(message).await.map_err(|_| closed())?;
             answered.await.map_err(|_| closed())?
         };
         tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), exchange)
@@ -168,10 +197,20 @@ impl Worker {
             })
     }
 
+    fn sender(&self) -> Result<&mpsc::Sender<Message>> {
+        match &self.place {
+            Place::Thread(sender) => Ok(sender),
+            #[cfg(test)]
+            Place::Here(_) => Err(closed()),
+        }
+    }
+
     /// Carries out what waits, closes the connection and ends the thread.
     pub(super) async fn stop(&self) {
         let (answer, answered) = oneshot::channel();
-        if self.sender.send(Message::Stop(answer)).await.is_ok() {
+        if let Ok(sender) = self.sender()
+            && sender.send(Message::Stop(answer)).await.is_ok()
+        {
             drop(tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), answered).await);
         }
     }
@@ -200,11 +239,7 @@ fn serve(
                         Err(_) => break,
                     }
                 }
-                match &mut guard {
-                    Some(guard) => batch::perform(&mut connection, writes, health, guard),
-                    // Dropping them answers that the store is closed.
-                    None => drop(writes),
-                }
+                batch::perform(&mut connection, writes, health, guard.as_mut());
             }
             Message::Stop(answer) => {
                 receiver.close();
