@@ -7,7 +7,9 @@ use super::{Engine, takeover};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::{BlobId, PipelineId, RepositoryId};
-use crate::pipeline::{Finding, Gate, KnowledgeEntry, Machine, Status, StepRecord, StepStatus, TestRun};
+use crate::pipeline::{
+    Finding, Gate, KnowledgeEntry, Machine, Status, StepRecord, StepStatus, TestRun, is_known_version,
+};
 use crate::store::{RunFilter, RunRow, StepTotals, Totals};
 use crate::workspace::Patch;
 
@@ -260,6 +262,9 @@ impl Engine {
     /// A stored run in short.
     pub async fn summary_of(&self, row: &RunRow) -> Result<PipelineSummary> {
         let totals = self.shared.services.store.ledger().run_totals(&row.id).await?;
+        if !is_known_version(row.machine_version()?) {
+            return Ok(of_a_newer_program(row, &totals, self.shared.services.clock.now()));
+        }
         let mut summary = summary(row, &row.machine()?, &totals, self.shared.services.clock.now());
         if let Some(error) = self.halted(&row.id) {
             summary.status_reason = Some(format!("not driven right now: {error}"));
@@ -271,6 +276,19 @@ impl Engine {
     /// One run with everything.
     pub async fn detail(&self, run: &PipelineId) -> Result<PipelineDetail> {
         let row = self.row(run).await?;
+        if !is_known_version(row.machine_version()?) {
+            return Ok(PipelineDetail {
+                summary: self.summary_of(&row).await?,
+                steps: Vec::new(),
+                plan: None,
+                patch: None,
+                base: None,
+                test_runs: Vec::new(),
+                findings: Vec::new(),
+                knowledge: Vec::new(),
+                files: Vec::new(),
+            });
+        }
         let machine = row.machine()?;
         let by_step = self.shared.services.store.ledger().step_totals(run).await?;
         let patch = self.patch(&machine).await?.map(|patch| patch.to_unified());
@@ -317,7 +335,6 @@ impl Engine {
 
 fn summary(row: &RunRow, machine: &Machine, totals: &Totals, now: Timestamp) -> PipelineSummary {
     let gates: Vec<serde_json::Value> = machine.open_gates().map(Gate::wire).collect();
-    let until = if row.finished { row.updated_at } else { now };
     let origin = machine.spec.task.origin.as_ref().map(|origin| {
         let path = std::path::Path::new(&row.top_level).join(&origin.path);
         let position = |line: u32| serde_json::json!({"line": line, "character": 0});
@@ -336,17 +353,7 @@ fn summary(row: &RunRow, machine: &Machine, totals: &Totals, now: Timestamp) -> 
             .filter(|_| machine.ending.is_none())
             .map(|step| step.spec.id.to_string()),
         progress: machine.progress(),
-        metrics: MetricsView {
-            total_cost: totals.cost.usd(),
-            reserved_cost: totals.reserved.usd(),
-            unconfirmed_cost: totals.unconfirmed.usd(),
-            input_tokens: totals.usage.input_tokens,
-            output_tokens: totals.usage.output_tokens,
-            cache_read_tokens: totals.usage.cache_read_tokens,
-            cache_write_tokens: totals.usage.cache_write_tokens,
-            llm_calls: totals.calls,
-            duration_ms: until.since_ms(row.created_at),
-        },
+        metrics: metrics(row, totals, now),
         max_cost: machine.limit().map(crate::money::Money::usd),
         pending_approval: gates.first().cloned(),
         pending_approvals: gates,
@@ -355,6 +362,50 @@ fn summary(row: &RunRow, machine: &Machine, totals: &Totals, now: Timestamp) -> 
         repository: file_uri(std::path::Path::new(&row.top_level)),
         origin,
         demo: machine.spec.demo,
+        created_at: row.created_at.rfc3339(),
+        updated_at: row.updated_at.rfc3339(),
+    }
+}
+
+fn metrics(row: &RunRow, totals: &Totals, now: Timestamp) -> MetricsView {
+    let until = if row.finished { row.updated_at } else { now };
+    MetricsView {
+        total_cost: totals.cost.usd(),
+        reserved_cost: totals.reserved.usd(),
+        unconfirmed_cost: totals.unconfirmed.usd(),
+        input_tokens: totals.usage.input_tokens,
+        output_tokens: totals.usage.output_tokens,
+        cache_read_tokens: totals.usage.cache_read_tokens,
+        cache_write_tokens: totals.usage.cache_write_tokens,
+        llm_calls: totals.calls,
+        duration_ms: until.since_ms(row.created_at),
+    }
+}
+
+/// A run whose state only a newer program can read: what its row says.
+fn of_a_newer_program(row: &RunRow, totals: &Totals, now: Timestamp) -> PipelineSummary {
+    let status = serde_json::Value::from(row.status.as_str());
+    PipelineSummary {
+        pipeline_id: row.id.clone(),
+        task: TaskView {
+            id: row.task_id.to_string(),
+            title: row.title.clone(),
+        },
+        status: serde_json::from_value(status).unwrap_or(Status::Paused),
+        status_reason: Some(
+            "a newer version of clode-ls started it; this one shows it and leaves it alone".to_owned(),
+        ),
+        step: None,
+        progress: 0,
+        metrics: metrics(row, totals, now),
+        max_cost: None,
+        pending_approval: None,
+        pending_approvals: Vec::new(),
+        error: None,
+        workspace_folder: file_uri(std::path::Path::new(&row.folder)),
+        repository: file_uri(std::path::Path::new(&row.top_level)),
+        origin: None,
+        demo: false,
         created_at: row.created_at.rfc3339(),
         updated_at: row.updated_at.rfc3339(),
     }

@@ -236,7 +236,7 @@ pub enum RunEvent {
         step_id: StepId,
         /// Who.
         agent: AgentId,
-        /// `finished`, `failed`, `cancelled` or `retrying`.
+        /// `finished`, `failed`, `cancelled`, `retrying`, or `waiting` for a person to mend something.
         status: String,
         /// One or two sentences.
         summary: String,

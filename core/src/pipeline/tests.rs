@@ -2,6 +2,7 @@
 
 mod declared;
 mod parts;
+mod total;
 mod versions;
 
 use super::*;

@@ -2,6 +2,7 @@
 //! and whatever a network or a provider can do wrong comes to a good end or to a clear word.
 
 mod faults;
+mod parts;
 
 use clode_tests::scripted_api::{Hold, Script, ScriptedApi, Steps};
 use clode_tests::stage::{MODULE, NEW, OLD, PLAN, Stage, assert_usd, calls, cost_of, develops, edits, says};
