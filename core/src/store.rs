@@ -109,8 +109,8 @@ struct Shared {
     writer: Option<Worker>,
     reader: Worker,
     health: Health,
-    liveness: Arc<dyn owner::Liveness>,
     space: Space,
+    liveness: Arc<dyn owner::Liveness>,
 }
 
 impl Store {

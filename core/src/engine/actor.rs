@@ -10,6 +10,7 @@ use tracing::Instrument;
 
 use super::admission::Place;
 use super::takeover::Part;
+use super::transition::Account;
 use super::{Notice, Shared, locked};
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -352,8 +353,7 @@ impl Actor {
             self.machine.status(),
             "tell".to_owned(),
             events,
-            Vec::new(),
-            None,
+            Account::default(),
         )
         .await
     }

@@ -2,6 +2,7 @@
 
 use super::actor::Actor;
 use super::signal::{Outcome, Signal};
+use super::transition::Account;
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::{Answer, Effect, Event, GateKind};
 use crate::plan::Plan;
@@ -38,8 +39,10 @@ impl Actor {
                         self.machine.status(),
                         "rejected".to_owned(),
                         Vec::new(),
-                        vec![(row.id, outcome)],
-                        None,
+                        Account {
+                            consumed: vec![(row.id, outcome)],
+                            audit: None,
+                        },
                     )
                     .await?;
                 }

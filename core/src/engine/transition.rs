@@ -15,6 +15,15 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 /// Tries to store a transition before the run is left where it is durable.
 const STORE_ATTEMPTS_MAX: u32 = 5;
 
+/// What a person's decisions leave behind beside the state.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Account {
+    /// Controls that were taken in, with what came of each.
+    pub(super) consumed: Vec<(SignalId, String)>,
+    /// Who decided what.
+    pub(super) audit: Option<AuditRecord>,
+}
+
 impl Actor {
     /// The transition: the machine's new state and all that belongs to it in one commit.
     pub(super) async fn store(&mut self, event: Event, signal: Option<SignalId>) -> Result<Vec<Effect>> {
@@ -44,16 +53,9 @@ impl Actor {
             let store = &self.shared.services.store;
             store.cache_forget(&self.repository.id, rejected).await?;
         }
-        self.commit(
-            at,
-            state,
-            next.status(),
-            journal,
-            published.collect(),
-            consumed,
-            audit,
-        )
-        .await?;
+        let account = Account { consumed, audit };
+        self.commit(at, state, next.status(), journal, published.collect(), account)
+            .await?;
         self.machine = next;
         self.ended = self.machine.ending.is_some();
         self.live.send_replace(live_of(&self.machine));
@@ -69,8 +71,7 @@ impl Actor {
         status: Status,
         journal: String,
         events: Vec<RunEvent>,
-        consumed: Vec<(SignalId, String)>,
-        audit: Option<AuditRecord>,
+        account: Account,
     ) -> Result<()> {
         let finished = match status {
             Status::Completed => Finished::Yes {
@@ -98,8 +99,8 @@ impl Actor {
                 finished: finished.clone(),
                 journal: journal.clone(),
                 events: bodies.clone(),
-                consumed: consumed.clone(),
-                audit: audit.clone(),
+                consumed: account.consumed.clone(),
+                audit: account.audit.clone(),
                 blobs: Vec::new(),
                 at,
             };

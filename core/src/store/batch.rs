@@ -77,33 +77,12 @@ pub(super) fn perform(
     connection: &mut Connection,
     mut writes: Vec<Box<dyn Write>>,
     health: &Health,
-    guard: &mut Guard,
+    guard: Option<&mut Guard>,
 ) {
-    let mut transact = || transact(connection, &mut writes, health, guard);
+    let transact = || transact(connection, &mut writes, health, guard);
     let ended = health
         .check()
         .and_then(|()| transact().map_err(|failure| health.conclude(failure)));
-    for write in writes {
-        write.answer(&ended);
-    }
-}
-
-/// As [`perform`], on a database in memory, which nobody can replace and which outlives nothing.
-#[cfg(test)]
-pub(super) fn perform_in_memory(
-    connection: &mut Connection,
-    mut writes: Vec<Box<dyn Write>>,
-    health: &Health,
-) {
-    let mut transact = || {
-        let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        perform_each(&mut transaction, &mut writes, health)?;
-        safety_log::take(&transaction)?;
-        Ok(transaction.commit()?)
-    };
-    let ended = health
-        .check()
-        .and_then(|()| transact().map_err(|failure: Failure| health.conclude(failure)));
     for write in writes {
         write.answer(&ended);
     }
@@ -113,8 +92,11 @@ fn transact(
     connection: &mut Connection,
     writes: &mut [Box<dyn Write>],
     health: &Health,
-    guard: &mut Guard,
+    guard: Option<&mut Guard>,
 ) -> Outcome<()> {
+    let Some(guard) = guard else {
+        return transact_unguarded(connection, writes, health);
+    };
     guard.during(|mut checked| {
         let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let log = checked.admit(&transaction)?;
@@ -127,6 +109,19 @@ fn transact(
         failpoint::reached(failpoint::Side::After);
         Ok(())
     })
+}
+
+/// In memory there is no file that could be replaced, and no log beside it.
+fn transact_unguarded(
+    connection: &mut Connection,
+    writes: &mut [Box<dyn Write>],
+    health: &Health,
+) -> Outcome<()> {
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    perform_each(&mut transaction, writes, health)?;
+    safety_log::take(&transaction)?;
+    transaction.commit()?;
+    Ok(())
 }
 
 fn perform_each(

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::failure::{Failure, Outcome, busy};
 use super::space::Space;
 use super::worker::{Asked, Health, Worker};
-use super::{Hold, Settlement, Shared, Store, StoreMode, batch, hold, migrations, owner, safety_log, signal};
+use super::{Hold, Settlement, Shared, Store, StoreMode, batch, hold, migrations, owner, signal};
 use crate::id::PipelineId;
 use crate::{Error, Result};
 
@@ -67,7 +67,6 @@ impl Memory {
                 connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
                 connection.pragma_update(None, "foreign_keys", true)?;
                 migrations::migrate(&mut connection, migrations::latest())?;
-                safety_log::prepare(&connection)?;
                 // Each schedule begins with an empty file.
                 connection.execute_batch("DROP TRIGGER IF EXISTS audit_is_never_deleted")?;
                 let wipe = wipe_of(&connection)?;
@@ -163,10 +162,11 @@ impl Disk {
         let (answer, mut answered) = oneshot::channel();
         {
             let mut connection = self.lock();
-            batch::perform_in_memory(
+            batch::perform(
                 &mut connection,
                 vec![batch::write(work, Asked::now(), answer)],
                 health,
+                None,
             );
         }
         let result = answered
@@ -212,7 +212,8 @@ impl Store {
         fates: Arc<dyn Fates>,
         liveness: Arc<dyn owner::Liveness>,
     ) -> Self {
-        let space = Space::of(&PathBuf::from("/simulated"));
+        let state = PathBuf::from("/simulated");
+        let space = Space::of(&state);
         let health = Health::new(place(), space.clone());
         let disk = Disk {
             memory: memory.clone(),
@@ -220,13 +221,13 @@ impl Store {
         };
         Self {
             shared: Arc::new(Shared {
-                state: PathBuf::from("/simulated"),
+                state,
                 mode: StoreMode::ReadWrite,
                 writer: Some(Worker::here(disk.clone(), health.clone())),
                 reader: Worker::here(disk, health.clone()),
                 health,
-                liveness,
                 space,
+                liveness,
             }),
         }
     }

@@ -104,10 +104,9 @@ fn append(connection: &Connection, run: &PipelineId, fence: i64, at: Timestamp, 
     connection
         .prepare_cached(sql)?
         .execute(params![run.as_str(), fence, at.0, body, checksum])?;
-    let entry = connection.last_insert_rowid();
     #[cfg(debug_assertions)]
     super::failpoint::journal_written();
-    Ok(entry)
+    Ok(connection.last_insert_rowid())
 }
 
 fn list(connection: &Connection, run: &PipelineId, after: i64, limit: usize) -> Outcome<Vec<JournalRow>> {

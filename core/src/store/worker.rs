@@ -118,7 +118,7 @@ enum Place {
 }
 
 impl Worker {
-    /// Starts the thread. Without a guard it only reads.
+    /// Starts the thread. Without a guard nothing is looked at before a write.
     pub(super) fn start(
         name: &str,
         connection: Connection,
@@ -239,11 +239,7 @@ fn serve(
                         Err(_) => break,
                     }
                 }
-                match &mut guard {
-                    Some(guard) => batch::perform(&mut connection, writes, health, guard),
-                    // Dropping them answers that the store is closed.
-                    None => drop(writes),
-                }
+                batch::perform(&mut connection, writes, health, guard.as_mut());
             }
             Message::Stop(answer) => {
                 receiver.close();
