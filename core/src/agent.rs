@@ -16,6 +16,7 @@ mod kb_builder;
 pub(crate) mod private;
 mod prompt;
 mod qa;
+mod recall;
 mod survey;
 mod task_master;
 mod test_command;

@@ -45,8 +45,8 @@ pub use settings::{
 };
 pub use values::{
     AgentConfig, Alert, Approvals, Cap, CapScope, CircuitBreaker, Config, Context, Downgrade, FoundAgents,
-    Knowledge, Limits, PipelineDefinition, ProviderConfig, Rates, Readiness, Retry, Routing, Sandbox,
-    StepDefinition, Team, Telemetry, UiConfig, Worktrees,
+    Knowledge, Limits, PipelineDefinition, ProviderConfig, Rates, Readiness, Retention, Retry, Routing,
+    Sandbox, StepDefinition, Team, Telemetry, UiConfig, Worktrees,
 };
 
 pub use yaml::FILE_BYTES_MAX;

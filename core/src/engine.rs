@@ -7,14 +7,21 @@
 mod actor;
 mod admission;
 mod adoption;
+mod cache;
 mod configuration;
 mod context;
 mod controls;
+mod documents;
 mod effects;
+mod export;
 mod gates;
+mod hands;
 mod pipelines;
+mod retention;
 mod routing;
 mod signal;
+#[cfg(test)]
+mod simulation;
 mod start;
 mod status;
 mod takeover;
@@ -24,7 +31,7 @@ mod view;
 mod wait;
 mod watch;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -32,8 +39,11 @@ use futures::future::BoxFuture;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
+pub use cache::Kept;
 pub use configuration::{ClientSettings, Configurations, Configured};
-pub use context::{ModelAnswer, ResumePoint, StepContext, WorkingDirectory};
+pub use context::{Files, ModelAnswer, ResumePoint, StepContext, WorkingDirectory};
+pub use documents::{Elsewhere, OPEN_ELSEWHERE};
+pub use export::{StepChanges, Verified, verify};
 pub use signal::{Orphan, Signal};
 pub use start::{Buffers, StartRequest, Started};
 pub use status::{BudgetView, DayView, ProviderView};
@@ -96,6 +106,13 @@ pub enum Notice {
         /// What.
         event: RunEvent,
     },
+    /// Nobody drives these any more: their process ended. Told of workspaces that are open here.
+    Orphaned {
+        /// Where they work.
+        repository: RepositoryId,
+        /// Which.
+        runs: Vec<PipelineId>,
+    },
     /// What an agent does right now; only the latest counts.
     Activity {
         /// Which run.
@@ -125,17 +142,32 @@ struct Shared {
     services: Services,
     owner: OwnerId,
     lock: Mutex<Option<OwnerLock>>,
-    actors: Mutex<HashMap<PipelineId, actor::Handle>>,
+    hands: Arc<dyn hands::Hands>,
+    actors: Mutex<BTreeMap<PipelineId, actor::Handle>>,
     activity: Mutex<HashMap<PipelineId, Activity>>,
+    /// Runs that may be this process's although it does not drive them: something failed on the way.
+    doubtful: Mutex<BTreeSet<PipelineId>>,
     /// Runs that this process had to leave, and why.
     halted: Mutex<HashMap<PipelineId, crate::Error>>,
     editor: Mutex<Option<Arc<dyn Editor>>>,
     repositories: Mutex<HashMap<RepositoryId, Arc<Repository>>>,
+    /// Workspaces that are open here, and their runs that nobody drove when they were last looked for.
+    orphans: Mutex<BTreeMap<RepositoryId, BTreeSet<PipelineId>>>,
     http: Option<crate::provider::http::Http>,
     routers: Mutex<HashMap<String, Arc<crate::router::Router>>>,
     admission: Arc<admission::Admission>,
     notices: broadcast::Sender<Notice>,
     stop: CancellationToken,
+}
+
+/// What an engine is put together from.
+struct Parts {
+    services: Services,
+    owner: OwnerId,
+    lock: Option<OwnerLock>,
+    hands: Arc<dyn hands::Hands>,
+    http: Option<crate::provider::http::Http>,
+    concurrency: usize,
 }
 
 impl Engine {
@@ -149,7 +181,38 @@ impl Engine {
         } else {
             None
         };
-        if writable {
+        let http = crate::provider::http::Http::new()
+            .inspect_err(|error| tracing::warn!(%error, "no provider can be reached"))
+            .ok();
+        let concurrency = services
+            .configurations
+            .global()
+            .map_or(1, |loaded| loaded.config.concurrency as usize);
+        let parts = Parts {
+            services,
+            owner,
+            lock,
+            hands: Arc::new(hands::Real),
+            http,
+            concurrency,
+        };
+        let engine = Self::assemble(parts).await?;
+        watch::start(&engine.shared);
+        upkeep::start(&engine.shared);
+        Ok(engine)
+    }
+
+    /// Settles what dead owners left in the ledger; does nothing by itself yet.
+    async fn assemble(parts: Parts) -> Result<Self> {
+        let Parts {
+            services,
+            owner,
+            lock,
+            hands,
+            http,
+            concurrency,
+        } = parts;
+        if services.store.mode() == crate::store::StoreMode::ReadWrite {
             let store = services.store.clone();
             let alive = store.clone();
             let settled = store
@@ -160,31 +223,26 @@ impl Engine {
                 settled = settled.len(),
                 "holds of dead owners settled as unconfirmed"
             );
+            documents::forget_dead(&services.store).await;
         }
-        let http = crate::provider::http::Http::new()
-            .inspect_err(|error| tracing::warn!(%error, "no provider can be reached"))
-            .ok();
-        let concurrency = services
-            .configurations
-            .global()
-            .map_or(1, |loaded| loaded.config.concurrency as usize);
         let shared = Arc::new(Shared {
             services,
             owner,
             lock: Mutex::new(lock),
+            hands,
             actors: Mutex::default(),
             activity: Mutex::default(),
+            doubtful: Mutex::default(),
             halted: Mutex::default(),
             editor: Mutex::default(),
             repositories: Mutex::default(),
+            orphans: Mutex::default(),
             http,
             routers: Mutex::default(),
             admission: Arc::new(admission::Admission::new(concurrency)),
             notices: broadcast::channel(NOTICES_MAX).0,
             stop: CancellationToken::new(),
         });
-        watch::start(&shared);
-        upkeep::start(&shared);
         Ok(Self { shared })
     }
 
@@ -223,13 +281,11 @@ impl Engine {
     /// Ends the work of this process: children die, runs are parked where they are durable.
     pub async fn shutdown(&self) {
         self.shared.stop.cancel();
-        let handles: Vec<actor::Handle> = locked(&self.shared.actors)
-            .drain()
-            .map(|(_, handle)| handle)
-            .collect();
-        for handle in handles {
+        let handles = std::mem::take(&mut *locked(&self.shared.actors));
+        for handle in handles.values() {
             handle.ended().await;
         }
+        self.hold_documents("", Vec::new()).await;
         locked(&self.shared.lock).take();
     }
 }

@@ -64,6 +64,8 @@ string_id! {
     RepositoryId,
     /// A process that drives runs; alive as long as the kernel holds its lock.
     OwnerId,
+    /// All that a step was asked, as a blake3 hash (hexadecimal): what its result is called in the step cache.
+    StepKey,
     /// One physical send of a paid request: `<run>/<step>/<attempt>/<ordinal>/<send>`.
     IntentId,
 }

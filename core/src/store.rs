@@ -10,10 +10,12 @@ mod audit;
 mod backup;
 mod batch;
 mod blob;
+mod cache;
 mod checkpoint;
 mod checksum;
 mod commits;
 mod connection;
+mod document;
 mod event;
 mod failure;
 mod hold;
@@ -22,10 +24,13 @@ mod ledger_port;
 mod migrations;
 mod owner;
 mod place;
+mod retention;
 mod run;
 mod runs;
 mod setting;
 mod signal;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod sweep;
 mod tally;
 #[cfg(test)]
@@ -45,16 +50,22 @@ use worker::{Health, Worker};
 
 pub use audit::{AuditRecord, AuditRow};
 pub use blob::{BLOB_BYTES_MAX, BLOB_INLINE_BYTES_MAX, blob_id};
+pub use cache::{CACHE_ENTRY_BYTES_MAX, CacheEntry, CacheScope, CacheTrim};
 pub use checkpoint::Checkpoint;
+pub use document::{DOCUMENTS_MAX, UnsavedDocument};
 pub use event::EventRow;
 pub use ledger::{CostBy, CostRow, DayScope, Forfeited, Ledger, StepTotals, Totals};
 pub use ledger_port::{
     BudgetRefusal, BudgetScope, Cap, Confirmation, Grant, Hold, Limits, Settlement, Usage,
 };
+#[cfg(test)]
+pub(crate) use owner::Liveness;
 pub use owner::OwnerLock;
+pub use retention::{StoredRun, Weigh};
 pub use run::{
     Committed, Created, FIRST_FENCE, Finished, JournalRow, NewRun, RUNS_MAX, RunFilter, RunRow, Transition,
 };
+pub(crate) use runs::taken_over;
 pub use signal::{SignalId, SignalRow};
 pub use sweep::Swept;
 
@@ -90,6 +101,7 @@ struct Shared {
     writer: Option<Worker>,
     reader: Worker,
     health: Health,
+    liveness: Arc<dyn owner::Liveness>,
 }
 
 impl Store {
@@ -120,8 +132,10 @@ impl Store {
         if writer.is_some() {
             owner::clean(&state);
         }
+        let liveness = Arc::new(owner::KernelLocks { state: state.clone() });
         Ok(Self {
             shared: Arc::new(Shared {
+                liveness,
                 state,
                 mode: opened.mode,
                 writer,

@@ -114,6 +114,16 @@ pub enum ApplyMode {
     None,
 }
 
+/// What a run has to do with results of earlier steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheMode {
+    /// Those of every task of the repository may stand for its own.
+    Use,
+    /// Every step runs; its results replace earlier ones.
+    Bypass,
+}
+
 /// How one run is carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -128,6 +138,10 @@ pub struct RunOptions {
     pub pipeline: String,
     /// What happens with the patch.
     pub apply: ApplyMode,
+    /// Whose earlier results may be used; those of the run itself and of earlier runs of the same named task
+    /// without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheMode>,
     /// Start anew even where a run with this identity exists.
     pub force: bool,
 }
@@ -140,6 +154,7 @@ impl Default for RunOptions {
             agents: None,
             pipeline: "default".to_owned(),
             apply: ApplyMode::Review,
+            cache: None,
             force: false,
         }
     }

@@ -34,6 +34,14 @@ impl TrustState {
     pub const fn is_trusted(&self) -> bool {
         matches!(self, Self::Trusted { .. })
     }
+
+    /// Hash of what is trusted, if anything is.
+    pub fn hash(&self) -> Option<&str> {
+        match self {
+            Self::Untrusted => None,
+            Self::Trusted { hash } => Some(hash),
+        }
+    }
 }
 
 /// The port through which trust is remembered: one hash for each repository.

@@ -43,7 +43,7 @@ pub use collect::Collected;
 pub use combine::Combined;
 pub use disk::{Applied, DiskChange, FileOutcome, apply_to_disk};
 pub use git::{Git, UserHome};
-pub use patch::{Change, FileChange, FileMode, Hunk, HunkKind, Patch};
+pub use patch::{Change, Direction, FileChange, FileMode, Hunk, HunkKind, Patch};
 pub use paths::{Verdict, check_path, is_dot_git, verdict};
 pub use pool::{KeptSlot, SlotUsage, Swept};
 pub use repository::Repository;
@@ -51,9 +51,9 @@ pub use review::{Conflict, Placed, Replacement, Take};
 pub use scan::Refusal;
 pub use slot::{Slot, SlotNote};
 pub use snapshot::{Buffer, Snapshot};
-pub use tidy::Tidied;
+pub use tidy::{Salvaged, Tidied};
 
-use crate::id::{CommitId, HunkId, random_hex};
+use crate::id::{CommitId, HunkId, TreeId, random_hex};
 use crate::process::Spawner;
 use crate::{Error, Result};
 
@@ -173,6 +173,12 @@ impl Workspaces {
             vault.forget(&visible).await?;
         }
         vault.forget(commit).await
+    }
+
+    /// The tree of a commit of ours as agents see it.
+    pub async fn tree_of(&self, repository: &Repository, commit: &CommitId) -> Result<TreeId> {
+        let vault = self.vault(repository).await?;
+        Ok(vault.visible(commit).await?.1.tree)
     }
 
     /// What changed from one commit of ours to another.

@@ -21,7 +21,7 @@ use url::Url;
 
 use crate::lsp::encoding::{self, PositionEncoding};
 pub(crate) use observe::{Content, FileNow};
-pub(crate) use state::{HunkNow, decided, hunks_now, is_open};
+pub(crate) use state::{HunkNow, can_go_back, decided, hunks_now, is_open, nothing_decided};
 
 /// A changed file as on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,8 +1,11 @@
 //! One question to a model without tools, and who answered it.
 
 use super::prompt::Prompt;
+use super::recall;
 use crate::config::Config;
 use crate::engine::{ModelAnswer, StepContext};
+use crate::id::StepKey;
+use crate::money::Money;
 use crate::pipeline::{StepFailure, StepOutput};
 use crate::provider::{Message, Request, Stop};
 
@@ -14,6 +17,10 @@ const WINDOW_TOKENS_DEFAULT: u64 = 128_000;
 pub(super) struct Spoken {
     pub(super) provider: Option<String>,
     pub(super) model: Option<String>,
+    /// What the answer is called in the step cache, if it is kept there.
+    pub(super) key: Option<StepKey>,
+    /// What it cost when it was given, if it is an earlier one.
+    pub(super) saved: Option<Money>,
 }
 
 impl Spoken {
@@ -21,6 +28,8 @@ impl Spoken {
         Self {
             provider: Some(answer.provider.clone()),
             model: Some(answer.model.clone()),
+            key: None,
+            saved: None,
         }
     }
 
@@ -29,6 +38,8 @@ impl Spoken {
         StepOutput {
             provider: self.provider,
             model: self.model,
+            key: self.key,
+            saved: self.saved,
             ..output
         }
     }
@@ -45,8 +56,30 @@ pub(super) fn request(config: &Config, prompt: Prompt, opening: Message, tokens_
     }
 }
 
+/// An earlier answer to the very same request, else [`ask`]; a whole one is kept.
+pub(super) async fn ask_or_recall(
+    context: &StepContext,
+    request: Request,
+) -> Result<(String, Spoken), StepFailure> {
+    let key = recall::key_of_request(context, &request)?;
+    if let Some(earlier) = recall::answer(context, &key).await {
+        return Ok(earlier);
+    }
+    let answer = asked(context, request).await?;
+    let (text, mut spoken) = (answer.response.text(), Spoken::of(&answer));
+    if answer.response.stop == Stop::EndTurn {
+        recall::keep_answer(context, key, &text, &mut spoken, answer.cost).await;
+    }
+    Ok((text, spoken))
+}
+
 /// Asks once. An answer that was cut is better than none; a refusal is none.
 pub(super) async fn ask(context: &StepContext, request: Request) -> Result<(String, Spoken), StepFailure> {
+    let answer = asked(context, request).await?;
+    Ok((answer.response.text(), Spoken::of(&answer)))
+}
+
+async fn asked(context: &StepContext, request: Request) -> Result<ModelAnswer, StepFailure> {
     let answer = context.call(request).await?;
     if answer.response.stop == Stop::Refusal {
         return Err(StepFailure::permanent(super::tool_loop::refused(
@@ -54,7 +87,7 @@ pub(super) async fn ask(context: &StepContext, request: Request) -> Result<(Stri
             &answer.response.text(),
         )));
     }
-    Ok((answer.response.text(), Spoken::of(&answer)))
+    Ok(answer)
 }
 
 /// The smallest window and output limit of the models that may answer this agent.

@@ -12,7 +12,7 @@ use super::survey::{Depth, tokens_of_bytes};
 use super::task_master::look;
 use super::tool_loop::{Conversation, Rest, Setting, Transcript};
 use super::toolbox::{Access, Toolbox};
-use super::{Agent, answer, briefing, detect, estimate};
+use super::{Agent, answer, briefing, detect, estimate, recall};
 use crate::engine::StepContext;
 use crate::error::{Error, Kind};
 use crate::pipeline::{StepFailure, StepOutput, StepRole};
@@ -76,6 +76,12 @@ async fn work(context: &StepContext) -> Result<StepOutput, StepFailure> {
         tokens_max,
         window_tokens,
     };
+    let key = recall::key_of_conversation(context, &setting, &opening, &tests).await?;
+    if let Some((text, spoken)) = recall::conversation(context, &key, &toolbox).await?
+        && let Ok((text, plan)) = read(&text)
+    {
+        return Ok(spoken.sign(output(context, &text, &plan, prompt_tokens).await?));
+    }
     let host = StepHost::looking(context);
     let mut transcript = host.resumed().await?.unwrap_or_else(|| Transcript::new(opening));
     transcript.renew(setting.turns_max);
@@ -87,14 +93,25 @@ async fn work(context: &StepContext) -> Result<StepOutput, StepFailure> {
         spoken: Spoken::default(),
     };
     let (text, plan) = written(&mut conversation).await?;
-    let output = StepOutput {
-        summary: summary(&plan),
-        document: Some(context.put_text(&text).await?),
-        estimate: estimate::of(&context.config, &plan, prompt_tokens),
+    recall::keep_conversation(context, key, &text, &mut conversation).await?;
+    Ok(conversation
+        .spoken
+        .sign(output(context, &text, &plan, prompt_tokens).await?))
+}
+
+async fn output(
+    context: &StepContext,
+    text: &str,
+    plan: &Plan,
+    prompt_tokens: u64,
+) -> Result<StepOutput, StepFailure> {
+    Ok(StepOutput {
+        summary: summary(plan),
+        document: Some(context.put_text(text).await?),
+        estimate: estimate::of(&context.config, plan, prompt_tokens),
         parts: plan.parts(),
         ..StepOutput::default()
-    };
-    Ok(conversation.spoken.sign(output))
+    })
 }
 
 /// What was said before; here the plan is an earlier draft, not an approved one.

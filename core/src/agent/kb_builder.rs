@@ -79,7 +79,7 @@ async fn work(context: &StepContext) -> Result<StepOutput, StepFailure> {
         briefing::opening(String::new(), told),
         ANSWER_TOKENS_MAX,
     );
-    let (text, spoken) = answer::ask(context, request).await?;
+    let (text, spoken) = answer::ask_or_recall(context, request).await?;
     let knowledge = entries(&text, &context.services().redactor);
     let summary = match knowledge.len() {
         0 => "Nothing worth remembering.".to_owned(),

@@ -55,7 +55,7 @@ async fn work(context: &StepContext) -> Result<StepOutput, StepFailure> {
     );
     context.say("writes the brief");
     let request = answer::request(&context.config, Prompt::TaskMaster, opening, BRIEF_TOKENS_MAX);
-    let (brief, spoken) = answer::ask(context, request).await?;
+    let (brief, spoken) = answer::ask_or_recall(context, request).await?;
     let document = with_tests(brief.trim(), &seen.offers);
     let output = StepOutput {
         summary: first_line(&document),

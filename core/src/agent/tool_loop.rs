@@ -9,8 +9,8 @@ use serde_json::Value;
 pub(super) use transcript::Transcript;
 
 use super::answer::Spoken;
-use super::toolbox::{ToolAnswer, Toolbox};
-use crate::engine::ModelAnswer;
+use super::toolbox::{Record, ToolAnswer, Toolbox};
+use crate::engine::{Files, ModelAnswer};
 use crate::pipeline::StepFailure;
 use crate::provider::{Content, Message, Request, Role, Stop, SystemBlock, ToolSpec};
 use crate::{Error, Kind};
@@ -28,8 +28,10 @@ pub(super) trait Host: Sync {
     fn call(&self, request: Request) -> BoxFuture<'_, Result<ModelAnswer, StepFailure>>;
     /// Runs the tests of the task; a failure ends the step.
     fn run_tests(&self) -> BoxFuture<'_, Result<ToolAnswer, StepFailure>>;
+    /// Asks a person, and waits for the answer.
+    fn ask(&self, question: String) -> BoxFuture<'_, Result<ToolAnswer, StepFailure>>;
     /// Makes files and transcript durable.
-    fn checkpoint(&self, transcript: Vec<u8>) -> BoxFuture<'_, Result<(), StepFailure>>;
+    fn checkpoint(&self, transcript: Vec<u8>, files: Files) -> BoxFuture<'_, Result<(), StepFailure>>;
     /// Says what happens right now.
     fn say(&self, words: String);
 }
@@ -70,6 +72,7 @@ impl Conversation<'_> {
     /// Talks until the model is done.
     pub(super) async fn run(&mut self) -> Result<Rest, StepFailure> {
         let mut continued = 0;
+        self.take_up().await?;
         while self.transcript.turns < self.setting.turns_max {
             self.transcript.fit(
                 self.setting.window_tokens,
@@ -78,6 +81,7 @@ impl Conversation<'_> {
             );
             let answer = self.host.call(self.request()).await?;
             self.transcript.turns += 1;
+            self.transcript.cost = self.transcript.cost.plus(answer.cost);
             self.spoken = Spoken::of(&answer);
             let response = answer.response;
             if response.stop == Stop::Refusal {
@@ -88,6 +92,9 @@ impl Conversation<'_> {
             self.push_answer(response.content);
             if !calls.is_empty() {
                 continued = 0;
+                // What was paid for is kept before anything is made of it: a tool may wait for a person.
+                let said = self.transcript.to_bytes()?;
+                self.host.checkpoint(said, Files::Unchanged).await?;
                 self.answer_calls(calls).await?;
             } else if response.stop == Stop::MaxTokens && continued < CONTINUED_MAX {
                 continued += 1;
@@ -99,6 +106,19 @@ impl Conversation<'_> {
             }
         }
         Ok(Rest::OutOfTurns)
+    }
+
+    /// Carries out the calls that an earlier attempt was cut off at.
+    async fn take_up(&mut self) -> Result<(), StepFailure> {
+        let last = self.transcript.messages.last();
+        let calls = last
+            .filter(|last| last.role == Role::Assistant)
+            .map(|last| tool_calls(&last.content))
+            .unwrap_or_default();
+        if calls.is_empty() {
+            return Ok(());
+        }
+        self.answer_calls(calls).await
     }
 
     fn request(&self) -> Request {
@@ -138,22 +158,42 @@ impl Conversation<'_> {
             role: Role::User,
             content: results,
         });
-        self.host.checkpoint(self.transcript.to_bytes()?).await
+        self.host
+            .checkpoint(self.transcript.to_bytes()?, Files::Changed)
+            .await
     }
 
-    async fn carry_out(&self, name: &str, input: Value) -> Result<ToolAnswer, StepFailure> {
+    async fn carry_out(&mut self, name: &str, input: Value) -> Result<ToolAnswer, StepFailure> {
         if !self.setting.tools.iter().any(|tool| tool.name == name) {
             return Ok(ToolAnswer::error(format!("there is no tool `{name}`")));
         }
         if name == "run_test" {
+            self.transcript.record = Record::with_gaps();
             return self.host.run_tests().await;
         }
+        if name == "ask_person" {
+            self.transcript.record = Record::with_gaps();
+            return match input.get("question").and_then(Value::as_str).map(str::trim) {
+                Some(question) if !question.is_empty() => self.host.ask(question.to_owned()).await,
+                _ => Ok(ToolAnswer::error("the argument `question` is missing")),
+            };
+        }
         let (toolbox, tool) = (self.toolbox.clone(), name.to_owned());
-        let ran = tokio::task::spawn_blocking(move || toolbox.run(&tool, &input)).await;
-        Ok(ran.unwrap_or_else(|error| {
-            tracing::error!(%error, tool = name, "a tool fell over");
-            ToolAnswer::error("the tool failed")
-        }))
+        let mut record = std::mem::replace(&mut self.transcript.record, Record::with_gaps());
+        let run = move || {
+            let answer = toolbox.run_recorded(&tool, &input, &mut record);
+            (answer, record)
+        };
+        Ok(match tokio::task::spawn_blocking(run).await {
+            Ok((answer, record)) => {
+                self.transcript.record = record;
+                answer
+            }
+            Err(error) => {
+                tracing::error!(%error, tool = name, "a tool fell over");
+                ToolAnswer::error("the tool failed")
+            }
+        })
     }
 }
 
@@ -176,6 +216,7 @@ fn activity(name: &str, input: &Value) -> String {
         "search" => format!("searches for {}", of("pattern")),
         "list_files" => "looks at the files".to_owned(),
         "run_test" => "runs the tests".to_owned(),
+        "ask_person" => "asks a question".to_owned(),
         other => format!("uses {other}"),
     }
 }

@@ -3,6 +3,7 @@
 
 mod change;
 mod look;
+mod record;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -10,6 +11,8 @@ use std::sync::Arc;
 
 use globset::GlobSet;
 use serde_json::Value;
+
+pub(super) use record::{Record, Repeated};
 
 use super::survey;
 use crate::config::Context;

@@ -27,13 +27,14 @@ pub const UNTRUSTED_KEYS: [&[&str]; 10] = [
 ];
 
 /// What only the user's own file decides, trusted or not.
-pub const USER_ONLY_KEYS: [&[&str]; 9] = [
+pub const USER_ONLY_KEYS: [&[&str]; 10] = [
     &["providers", "*", "kind"],
     &["providers", "*", "baseUrl"],
     &["providers", "*", "apiKeyEnv"],
     &["providers", "*", "headers"],
     &["providers", "*", "command"],
     &["providers", "*", "models", "*", "price"],
+    &["retention"],
     &["sandbox"],
     &["trustClient"],
     &["zone"],

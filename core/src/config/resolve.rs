@@ -12,8 +12,8 @@ use super::settings::{
 };
 use super::values::{
     AgentConfig, Alert, Approvals, Cap, CapScope, CircuitBreaker, Config, Context, Downgrade, FoundAgents,
-    Knowledge, Limits, PipelineDefinition, ProviderConfig, Rates, Readiness, Retry, Routing, Sandbox,
-    StepDefinition, Team, Telemetry, UiConfig, Worktrees,
+    Knowledge, Limits, PipelineDefinition, ProviderConfig, Rates, Readiness, Retention, Retry, Routing,
+    Sandbox, StepDefinition, Team, Telemetry, UiConfig, Worktrees,
 };
 use super::{Layer, detect};
 use crate::id::{AgentId, StepId};
@@ -98,6 +98,13 @@ pub(crate) fn resolve(settings: Settings, around: Surroundings<'_>) -> Config {
             max_bytes: settings.worktrees.max_bytes.unwrap_or_default().0,
             setup: settings.worktrees.setup,
             include: settings.worktrees.include,
+        },
+        retention: Retention {
+            days: settings.retention.days.unwrap_or(Retention::DEFAULT.days),
+            max_bytes: settings
+                .retention
+                .max_bytes
+                .map_or(Retention::DEFAULT.max_bytes, |size| size.0),
         },
         context: Context {
             exclude: settings.context.exclude,

@@ -22,7 +22,7 @@ pub fn client() -> Value {
         "The section `clode` of an editor's settings: what providers.yaml holds, limited until the workspace is trusted."
     );
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-        for key in ["sandbox", "trustClient", "zone"] {
+        for key in ["retention", "sandbox", "trustClient", "zone"] {
             properties.remove(key);
         }
         properties.insert(

@@ -18,8 +18,8 @@ pub use team::{
 };
 pub use tests::TestSettings;
 pub use work::{
-    CodeLens, ContextSettings, Isolation, KnowledgeSettings, NetworkSettings, SandboxMode, SandboxSettings,
-    TeamEngine, TeamSettings, TelemetrySettings, Ui, WorktreeSettings,
+    CodeLens, ContextSettings, Isolation, KnowledgeSettings, NetworkSettings, RetentionSettings, SandboxMode,
+    SandboxSettings, TeamEngine, TeamSettings, TelemetrySettings, Ui, WorktreeSettings,
 };
 
 use super::amount::{Dollars, Quantity, Share};
@@ -54,6 +54,8 @@ pub struct Settings {
     pub pipelines: Pipelines,
     /// The working directories of the agents.
     pub worktrees: WorktreeSettings,
+    /// How long and how much of ended runs is kept (user configuration only).
+    pub retention: RetentionSettings,
     /// What agents get to see of the repository.
     pub context: ContextSettings,
     /// What is remembered from one run to the next.

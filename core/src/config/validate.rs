@@ -15,6 +15,8 @@ use super::tree::{Node, Path};
 const ATTEMPTS_MAX: u32 = 20;
 /// Most pipelines at once, and most kept working directories.
 const PARALLEL_MAX: u32 = 64;
+/// Longest time that ended runs can be kept.
+const RETENTION_DAYS_MAX: u32 = 3_650;
 /// Expected where an address is.
 const ADDRESS: &str = "an address such as https://host/path, without a user or a password";
 
@@ -233,6 +235,15 @@ impl Checker<'_> {
                 "outOfRange",
                 "this is out of range",
                 format!("a whole number up to {PARALLEL_MAX}"),
+            );
+        }
+        let days = self.settings.retention.days;
+        if days.is_some_and(|days| !(1..=RETENTION_DAYS_MAX).contains(&days)) {
+            self.wrong(
+                Path::of(&["retention", "days"]),
+                "outOfRange",
+                "this is out of range",
+                format!("days from 1 to {RETENTION_DAYS_MAX}"),
             );
         }
         for (key, paths) in [

@@ -55,6 +55,9 @@ pub struct Config {
     pub resume: ResumeMode,
     /// The working directories.
     pub worktrees: Worktrees,
+    /// How long and how much of ended runs is kept.
+    #[serde(default)]
+    pub retention: Retention,
     /// What agents get to see.
     pub context: Context,
     /// What is remembered.
@@ -342,6 +345,30 @@ pub struct Worktrees {
     pub setup: Vec<String>,
     /// Ignored files that agents need all the same.
     pub include: Vec<String>,
+}
+
+/// How long and how much of ended runs is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Retention {
+    /// Ended runs go after so many days.
+    pub days: u32,
+    /// Most space that runs and their snapshots take together.
+    pub max_bytes: u64,
+}
+
+impl Retention {
+    /// Where nothing else is said.
+    pub const DEFAULT: Self = Self {
+        days: 30,
+        max_bytes: 2 << 30,
+    };
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
 }
 
 /// What agents get to see.

@@ -1,7 +1,7 @@
 //! The actor of one run: events in order, each durable before its effects.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ApprovalId, PipelineId, StepId};
 use crate::pipeline::{Answer, Effect, Event, GateRequest, Machine, RunEvent, Status, StepFailure};
+use crate::router::Router;
 use crate::store::RunRow;
 use crate::workspace::Repository;
 
@@ -101,8 +102,10 @@ pub(super) async fn start(
         repository,
         config: Arc::new(config),
         inbox_sender,
-        steps: HashMap::new(),
-        waiting: HashMap::new(),
+        router: OnceLock::new(),
+        written: shared.services.store.last_entry(&row.id).await?,
+        steps: BTreeMap::new(),
+        waiting: BTreeMap::new(),
         timers: Vec::new(),
         live,
         place: None,
@@ -140,8 +143,11 @@ pub(super) struct Actor {
     pub(super) repository: Arc<Repository>,
     pub(super) config: Arc<Config>,
     pub(super) inbox_sender: mpsc::Sender<Message>,
-    pub(super) steps: HashMap<StepId, LiveStep>,
-    pub(super) waiting: HashMap<ApprovalId, oneshot::Sender<Answer>>,
+    router: OnceLock<Arc<Router>>,
+    /// The newest entry of the journal that this actor knows.
+    pub(super) written: i64,
+    pub(super) steps: BTreeMap<StepId, LiveStep>,
+    pub(super) waiting: BTreeMap<ApprovalId, oneshot::Sender<Answer>>,
     pub(super) timers: Vec<Timestamp>,
     pub(super) live: watch::Sender<Live>,
     place: Option<Place>,
@@ -203,12 +209,16 @@ impl Actor {
             tokio::pin!(admitted);
             loop {
                 tokio::select! {
+                    biased;
                     place = &mut admitted => {
                         self.place = Some(place);
                         break;
                     }
                     () = self.shared.stop.cancelled() => return Ok(()),
-                    () = handle.wake.notified() => self.take_signals().await?,
+                    () = handle.wake.notified() => {
+                        self.still_ours().await?;
+                        self.take_signals().await?;
+                    }
                 }
                 if self.machine.status() != Status::Queued {
                     break;
@@ -236,13 +246,22 @@ impl Actor {
                     Some(message) => self.receive(message).await?,
                     None => return Ok(()),
                 },
-                () = handle.wake.notified() => {}
+                () = handle.wake.notified() => self.still_ours().await?,
                 () = sleep => {
                     let now = self.now();
                     self.timers.retain(|time| *time > now);
                     self.take_in(Event::TimeReached).await?;
                 }
             }
+        }
+    }
+
+    /// Somebody who took this process for dead may drive the run now: then nothing is begun here any more.
+    async fn still_ours(&self) -> Result<()> {
+        match self.shared.services.store.run(&self.run).await {
+            Ok(Some(row)) if row.fence != self.fence => Err(crate::store::taken_over(&row, self.fence)),
+            // What cannot be read now is found out at the next write.
+            _ => Ok(()),
         }
     }
 
@@ -254,6 +273,12 @@ impl Actor {
                 None => std::future::pending().await,
             }
         }
+    }
+
+    /// The router for the configuration that the run froze.
+    pub(super) fn router(&self) -> Arc<Router> {
+        let find = || super::routing::router(&self.shared, &self.config);
+        Arc::clone(self.router.get_or_init(find))
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -305,6 +330,7 @@ impl Actor {
     async fn tell(&mut self, events: Vec<RunEvent>) -> Result<()> {
         let state = self.encode(&self.machine)?;
         self.commit(
+            self.now(),
             state,
             self.machine.status(),
             "tell".to_owned(),
@@ -339,7 +365,7 @@ impl Actor {
     /// Ends what runs here; the stored state says how to go on.
     async fn park(&mut self) {
         self.waiting.clear();
-        for (_, step) in self.steps.drain() {
+        for step in std::mem::take(&mut self.steps).into_values() {
             step.cancel.cancel();
             let mut task = step.task;
             if tokio::time::timeout(STEP_END_TIMEOUT, &mut task).await.is_err() {

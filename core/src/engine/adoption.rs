@@ -4,10 +4,18 @@ use super::{Engine, locked, takeover};
 use crate::error::Result;
 use crate::id::{PipelineId, RepositoryId};
 use crate::pipeline::{Status, is_known_version};
-use crate::store::{RunFilter, RunRow};
+use crate::store::{RunFilter, RunRow, Store};
+
+/// Whether a run goes on when somebody drives it, and nobody does.
+pub(super) fn is_orphan(store: &Store, row: &RunRow) -> bool {
+    let driven = row.owner.as_ref().is_some_and(|owner| store.is_alive(owner));
+    let ours = row.machine_version().is_ok_and(is_known_version);
+    !driven && ours && row.status != Status::Paused.as_str()
+}
 
 impl Engine {
-    /// Runs of a repository that go on when somebody drives them, and that nobody drives.
+    /// Runs of a repository that go on when somebody drives them, and that nobody drives. From now on
+    /// [`super::Notice::Orphaned`] tells of those that lose their process.
     pub async fn orphans(&self, repository: &RepositoryId) -> Result<Vec<RunRow>> {
         let store = &self.shared.services.store;
         let filter = RunFilter {
@@ -15,12 +23,11 @@ impl Engine {
             unfinished_only: true,
             ..RunFilter::default()
         };
-        let is_orphan = |row: &RunRow| {
-            let driven = row.owner.as_ref().is_some_and(|owner| store.is_alive(owner));
-            let ours = row.machine_version().is_ok_and(is_known_version);
-            !driven && ours && row.status != Status::Paused.as_str()
-        };
-        Ok(store.runs(filter).await?.into_iter().filter(is_orphan).collect())
+        let mut rows = store.runs(filter).await?;
+        rows.retain(|row| is_orphan(store, row));
+        let ids = rows.iter().map(|row| row.id.clone()).collect();
+        locked(&self.shared.orphans).insert(repository.clone(), ids);
+        Ok(rows)
     }
 
     /// Drives a run here unless a living process does.

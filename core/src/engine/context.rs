@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::actor::{Actor, Live, Message};
+use super::cache::Reach;
 use super::{Notice, Services, Shared, locked};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -35,6 +36,8 @@ pub struct ModelAnswer {
     pub provider: String,
     /// Which.
     pub model: String,
+    /// What the call cost, tries that failed included.
+    pub cost: Money,
 }
 
 /// Where an earlier attempt of the step stood after its last whole turn.
@@ -46,6 +49,15 @@ pub struct ResumePoint {
     pub transcript: Vec<u8>,
     /// The agent's own note.
     pub note: String,
+}
+
+/// The files that a checkpoint is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    /// Nothing touched them since the last checkpoint of this attempt, or since it began.
+    Unchanged,
+    /// As they are now.
+    Changed,
 }
 
 /// Where an agent works.
@@ -78,9 +90,12 @@ pub struct StepContext {
     router: Arc<Router>,
     inbox: mpsc::Sender<Message>,
     live: watch::Receiver<Live>,
-    fence: i64,
+    pub(super) fence: i64,
+    pub(super) reach: Reach,
     ordinal: AtomicU32,
     slot: Mutex<Option<Slot>>,
+    /// The files of the last checkpoint.
+    kept: Mutex<Option<CommitId>>,
 }
 
 impl StepContext {
@@ -92,13 +107,15 @@ impl StepContext {
             repository: Arc::clone(&actor.repository),
             config: Arc::clone(&actor.config),
             cancel,
-            router: super::routing::router(&actor.shared, &actor.config),
+            router: actor.router(),
             shared: Arc::clone(&actor.shared),
             inbox: actor.inbox_sender.clone(),
             live: actor.live.subscribe(),
             fence: actor.fence,
+            reach: Reach::of(&actor.machine.spec),
             ordinal: AtomicU32::new(0),
             slot: Mutex::new(None),
+            kept: Mutex::new(None),
         }
     }
 
@@ -139,6 +156,7 @@ impl StepContext {
     /// One model call: waits while paused, reserves its worst case, settles what it cost, and asks a
     /// person where a limit of money is reached. `request.model` is filled in by the router.
     pub async fn call(&self, request: Request) -> Result<ModelAnswer, StepFailure> {
+        let mut cost = Money::ZERO;
         loop {
             self.pause_point().await?;
             let scope = self.scope();
@@ -154,6 +172,7 @@ impl StepContext {
                 .told
                 .into_inner()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
+            cost = told.iter().map(Told::cost).fold(cost, Money::plus);
             self.tell_calls(told).await;
             match answered {
                 Ok(answer) => {
@@ -161,6 +180,7 @@ impl StepContext {
                         response: answer.response,
                         provider: answer.provider,
                         model: answer.model,
+                        cost,
                     });
                 }
                 Err(RouteFailure::Budget(refusal)) => self.ask_for_money(&refusal).await?,
@@ -410,13 +430,15 @@ impl StepContext {
     }
 
     /// Makes files and transcript durable together; a later attempt begins from here.
-    pub async fn checkpoint(&self, transcript: Vec<u8>, note: &str) -> Result<()> {
+    pub async fn checkpoint(&self, transcript: Vec<u8>, files: Files, note: &str) -> Result<()> {
         let has_slot = self.slot.lock().await.is_some();
-        let files = if has_slot {
-            Some(self.collect().await?.commit)
-        } else {
-            None
+        let kept = self.kept.lock().await.clone();
+        let files = match files {
+            Files::Unchanged => kept.or_else(|| has_slot.then(|| self.order.files.clone())),
+            Files::Changed if has_slot => Some(self.collect().await?.commit),
+            Files::Changed => None,
         };
+        self.kept.lock().await.clone_from(&files);
         let store = &self.shared.services.store;
         let transcript = store.put_blob(transcript).await?;
         store
@@ -448,6 +470,7 @@ impl StepContext {
         if let Some(files) = &checkpoint.files {
             self.put_files(files).await?;
         }
+        self.kept.lock().await.clone_from(&checkpoint.files);
         let transcript = store.blob(&checkpoint.transcript).await?;
         Ok(Some(ResumePoint {
             files: checkpoint.files,
@@ -490,6 +513,15 @@ enum Told {
         usage: Usage,
         cost: Money,
     },
+}
+
+impl Told {
+    fn cost(&self) -> Money {
+        match self {
+            Self::Usage { cost, .. } => *cost,
+            Self::Decision(_) => Money::ZERO,
+        }
+    }
 }
 
 struct Observer<'a> {

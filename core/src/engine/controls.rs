@@ -7,9 +7,20 @@ use crate::pipeline::{Answer, Effect, Event, GateKind};
 use crate::plan::Plan;
 use crate::store::{AuditRecord, SignalId};
 
+/// Wait before controls that could not be read are looked for again.
+const READ_RETRY_MS: i64 = 1_000;
+
 impl Actor {
     pub(super) async fn take_signals(&mut self) -> Result<()> {
-        for row in self.shared.services.store.pending_signals(&self.run).await? {
+        let pending = match self.shared.services.store.pending_signals(&self.run).await {
+            Err(error) if error.code == "storeBusy" => {
+                tracing::warn!(%error, "controls cannot be read now");
+                self.timers.push(self.now().plus_ms(READ_RETRY_MS));
+                return Ok(());
+            }
+            pending => pending?,
+        };
+        for row in pending {
             let outcome = self.take_signal(row.id, &row.payload).await;
             match outcome {
                 Ok(effects) => {
@@ -22,6 +33,7 @@ impl Actor {
                     let outcome = self.encode(&Outcome::Rejected(error))?;
                     let state = self.encode(&self.machine)?;
                     self.commit(
+                        self.now(),
                         state,
                         self.machine.status(),
                         "rejected".to_owned(),
@@ -133,7 +145,7 @@ impl Actor {
             Signal::Resume => Event::Resumed,
             Signal::Cancel { by } => Event::Cancelled { by },
             Signal::Retry { from, pipeline } => {
-                super::routing::router(&self.shared, &self.config).forgive();
+                self.router().forgive();
                 let steps = match pipeline {
                     Some(name) => Some(super::pipelines::steps(&self.config, &name, None)?),
                     None => None,

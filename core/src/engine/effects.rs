@@ -10,6 +10,7 @@ use tracing::Instrument;
 
 use super::actor::{Actor, LiveStep, Message};
 use super::context::StepContext;
+use super::hands::Hands;
 use super::start::Buffers;
 use super::takeover::Part;
 use super::{Services, locked};
@@ -70,8 +71,9 @@ impl Actor {
 
     fn take_snapshot(&self, buffers: Option<BlobId>) {
         let (services, repository) = (self.shared.services.clone(), Arc::clone(&self.repository));
+        let hands = Arc::clone(&self.shared.hands);
         self.beside(async move {
-            match limited("snapshot", snapshot(&services, &repository, buffers)).await {
+            match limited("snapshot", hands.snapshot(&services, &repository, buffers)).await {
                 Ok(snapshot) => Event::SnapshotTaken {
                     commit: snapshot.shown.commit,
                     tree: snapshot.shown.tree,
@@ -103,8 +105,9 @@ impl Actor {
 
     fn prepare_patch(&self, base: CommitId, result: CommitId) {
         let (services, repository) = (self.shared.services.clone(), Arc::clone(&self.repository));
+        let hands = Arc::clone(&self.shared.hands);
         self.beside(async move {
-            match limited("patch", prepare(&services, &repository, &base, &result)).await {
+            match limited("patch", hands.patch(&services, &repository, &base, &result)).await {
                 Ok(prepared) => Event::PatchPrepared {
                     prepared: Box::new(prepared),
                 },
@@ -149,7 +152,8 @@ impl Actor {
         let cancel = self.shared.stop.child_token();
         let context = StepContext::new(self, order, cancel.clone());
         let inbox = self.inbox_sender.clone();
-        let work = run_agent(context, before, step.clone(), attempt, inbox);
+        let hands = Arc::clone(&self.shared.hands);
+        let work = run_agent(hands, context, before, step.clone(), attempt, inbox);
         let span = tracing::info_span!("step", %step, attempt);
         let task = tokio::spawn(work.instrument(span));
         self.steps.insert(
@@ -175,12 +179,13 @@ async fn limited<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result
 }
 
 /// What the person sees, and what agents see where that is something else.
-struct Snapshots {
-    shown: Snapshot,
-    for_agents: Option<CommitId>,
+#[derive(Debug)]
+pub(super) struct Snapshots {
+    pub(super) shown: Snapshot,
+    pub(super) for_agents: Option<CommitId>,
 }
 
-async fn snapshot(
+pub(super) async fn snapshot(
     services: &Services,
     repository: &Repository,
     buffers: Option<BlobId>,
@@ -211,7 +216,7 @@ async fn snapshot(
     })
 }
 
-async fn prepare(
+pub(super) async fn prepare(
     services: &Services,
     repository: &Repository,
     base: &CommitId,
@@ -242,6 +247,7 @@ async fn prepare(
 
 /// Lets the agent work once an earlier attempt in this process has really ended.
 async fn run_agent(
+    hands: Arc<dyn Hands>,
     context: StepContext,
     before: Option<LiveStep>,
     step: StepId,
@@ -253,7 +259,7 @@ async fn run_agent(
         let _ = before.task.await;
     }
     let cancel: CancellationToken = context.cancel.clone();
-    let result = match crate::agent::find(context.order.agent.as_str()) {
+    let result = match hands.agent(context.order.agent.as_str()) {
         Some(agent) => {
             let work = AssertUnwindSafe(agent.run(&context)).catch_unwind();
             let overdue = async {

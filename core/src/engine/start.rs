@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Engine, actor, pipelines, takeover};
+use super::{Engine, actor, locked, pipelines, takeover};
 use crate::config::{Config, Layer};
 use crate::error::{Error, Kind, Result};
 use crate::id::{AgentId, BlobId, PipelineId, TaskId, random_hex};
-use crate::pipeline::{GatePolicy, Machine, RunSpec, StepRole, StepSpec};
+use crate::pipeline::{GatePolicy, HunkState, Machine, RunSpec, StepRole, StepSpec};
 use crate::store::{Created, NewRun, RunFilter, RunRow, blob_id};
 use crate::task::{ApplyMode, RunOptions, Task};
 use crate::workspace::{Buffer, Repository};
@@ -110,6 +110,20 @@ impl Engine {
             events: Vec::new(),
             created_at: self.shared.services.clock.now(),
         };
+        self.launch(new, &request.repository).await
+    }
+
+    /// Makes the run durable, unless it is there already, and begins to drive it.
+    pub(super) async fn launch(&self, new: NewRun, repository: &Arc<Repository>) -> Result<Started> {
+        let id = new.id.clone();
+        let launched = self.launch_once(new, repository).await;
+        if launched.is_err() {
+            locked(&self.shared.doubtful).insert(id);
+        }
+        launched
+    }
+
+    async fn launch_once(&self, new: NewRun, repository: &Arc<Repository>) -> Result<Started> {
         let (id, status) = (new.id.clone(), new.status.clone());
         match self.shared.services.store.create_run(new).await? {
             Created::Existing(row) => Ok(Started {
@@ -118,12 +132,12 @@ impl Engine {
                 reused: true,
             }),
             Created::New { .. } => {
-                tracing::info!(run = %id, demo = machine.spec.demo, "started");
+                tracing::info!(run = %id, "started");
                 let row = self.row(&id).await?;
                 actor::start(
                     &self.shared,
                     row,
-                    Arc::clone(&request.repository),
+                    Arc::clone(repository),
                     None,
                     takeover::Part::Drive,
                 )
@@ -137,7 +151,7 @@ impl Engine {
         }
     }
 
-    /// A run of the same explicit task that is alive, or done on the very same files.
+    /// A run of the same explicit task that is alive, or done on the very same files and not taken back.
     async fn earlier(&self, request: &StartRequest, identity: &str) -> Result<Option<RunRow>> {
         if !request.task.explicit_id || request.options.force {
             return Ok(None);
@@ -165,7 +179,11 @@ impl Engine {
         if !row.finished {
             return Ok(Some(row));
         }
-        if row.reuse.is_empty() {
+        let was_reverted = |machine: Machine| {
+            let mut hunks = machine.hunks.iter();
+            hunks.any(|hunk| hunk.state == HunkState::Reverted)
+        };
+        if row.reuse.is_empty() || row.machine().is_ok_and(was_reverted) {
             return Ok(None);
         }
         let snapshot = self
@@ -229,7 +247,11 @@ fn identity(request: &StartRequest) -> Result<String> {
     Ok(blake3::hash(text.as_bytes()).to_hex().to_string())
 }
 
-fn freeze(request: &StartRequest, config: &Config, steps: Vec<StepSpec>) -> Result<(Machine, Vec<Vec<u8>>)> {
+pub(super) fn freeze(
+    request: &StartRequest,
+    config: &Config,
+    steps: Vec<StepSpec>,
+) -> Result<(Machine, Vec<Vec<u8>>)> {
     let mut blobs = Vec::new();
     let config_blob = keep(&mut blobs, encode(config)?);
     let buffers = if request.buffers.shown.is_empty() {

@@ -38,7 +38,16 @@ pub(super) async fn ensure(shared: &Arc<Shared>, run: &PipelineId, part: Part) -
         .hint("open it with that version; this one shows it and leaves it alone"));
     }
     let repository = repository_of(shared, &row).await?;
-    let Some(fence) = store.adopt(run, row.fence, &shared.owner).await? else {
+    let adopted = adopt(shared, row, repository, part).await;
+    if adopted.is_err() {
+        locked(&shared.doubtful).insert(run.clone());
+    }
+    adopted
+}
+
+async fn adopt(shared: &Arc<Shared>, row: RunRow, repository: Arc<Repository>, part: Part) -> Result<()> {
+    let (store, run) = (&shared.services.store, row.id.clone());
+    let Some(fence) = store.adopt(&run, row.fence, &shared.owner).await? else {
         return Ok(());
     };
     tracing::info!(%run, fence, "adopted");

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Notice;
 use super::actor::{Actor, live_of};
 use super::signal::Outcome;
+use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::pipeline::{Effect, Event, RunEvent, Status};
 use crate::store::{Finished, SignalId, Transition};
@@ -19,7 +20,9 @@ impl Actor {
     pub(super) async fn store(&mut self, event: Event, signal: Option<SignalId>) -> Result<Vec<Effect>> {
         let mut next = self.machine.clone();
         let journal = self.encode(&event)?;
-        let transitioned = next.next(self.now(), event)?;
+        let rejected = super::cache::rejected(&self.machine, &event);
+        let at = self.now();
+        let transitioned = next.next(at, event)?;
         let (published, effects): (Vec<Effect>, Vec<Effect>) = transitioned
             .effects
             .into_iter()
@@ -36,7 +39,11 @@ impl Actor {
             None => Vec::new(),
         };
         let state = self.encode(&next)?;
-        self.commit(state, next.status(), journal, published.collect(), consumed)
+        if !rejected.is_empty() {
+            let store = &self.shared.services.store;
+            store.cache_forget(&self.repository.id, rejected).await?;
+        }
+        self.commit(at, state, next.status(), journal, published.collect(), consumed)
             .await?;
         self.machine = next;
         self.ended = self.machine.ending.is_some();
@@ -47,7 +54,8 @@ impl Actor {
 
     /// Writes until it is written; only a stale fence or the end of the process give up.
     pub(super) async fn commit(
-        &self,
+        &mut self,
+        at: Timestamp,
         state: String,
         status: Status,
         journal: String,
@@ -82,10 +90,13 @@ impl Actor {
                 events: bodies.clone(),
                 consumed: consumed.clone(),
                 blobs: Vec::new(),
-                at: self.now(),
+                at,
             };
-            match self.shared.services.store.commit(transition).await {
+            // A try whose answer got lost may have been carried out: the journal tells.
+            let known = (attempt > 1).then_some(self.written);
+            match self.shared.services.store.commit_after(transition, known).await {
                 Ok(committed) => {
+                    self.written = committed.entry;
                     for (seq, event) in committed.seqs.into_iter().zip(events) {
                         let _ = self.shared.notices.send(Notice::Event {
                             run: self.run.clone(),

@@ -140,6 +140,9 @@ pub struct StepView {
     pub ended_at: Option<String>,
     /// Whether its result is an earlier one.
     pub cached: bool,
+    /// USD that this saved: what the earlier one cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saved_cost: Option<f64>,
     /// One or two sentences.
     pub summary: String,
     /// What went wrong.
@@ -416,6 +419,7 @@ fn step_view(machine: &Machine, step: &StepRecord, totals: &[StepTotals]) -> Ste
         .sum::<crate::money::Money>();
     let paid = totals.iter().rev().find(|row| row.step == step.spec.id);
     let output = step.output.as_ref();
+    let saved = output.and_then(|output| output.saved);
     StepView {
         id: step.spec.id.to_string(),
         agent: step.spec.agent.to_string(),
@@ -431,7 +435,8 @@ fn step_view(machine: &Machine, step: &StepRecord, totals: &[StepTotals]) -> Ste
         cost: cost.usd(),
         started_at: step.started_at.map(Timestamp::rfc3339),
         ended_at: step.ended_at.map(Timestamp::rfc3339),
-        cached: false,
+        cached: saved.is_some(),
+        saved_cost: saved.map(crate::money::Money::usd),
         summary: output.map(|output| output.summary.clone()).unwrap_or_default(),
         error: step.error.as_ref().map(ErrorView::from),
     }

@@ -1,16 +1,19 @@
 //! Notices what other processes wrote: controls for our runs, changes of theirs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::adoption::is_orphan;
 use super::{Notice, Shared, locked};
 use crate::clock::Timestamp;
-use crate::id::PipelineId;
-use crate::store::RunFilter;
+use crate::id::{OwnerId, PipelineId, RepositoryId};
+use crate::store::{RunFilter, RunRow};
 
 /// How often the database is asked whether another process wrote (one cheap pragma).
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Looks between two looks for runs whose process ended: the end of a process writes nothing.
+const LOOKS_PER_LIFE_SIGN: u32 = 10;
 /// Runs that are compared after a change.
 const RUNS_MAX: usize = 200;
 
@@ -20,6 +23,7 @@ pub(super) fn start(shared: &Arc<Shared>) {
     let stop = shared.stop.clone();
     tokio::spawn(async move {
         let mut seen = Seen::default();
+        let mut looks = 0_u32;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -29,14 +33,25 @@ pub(super) fn start(shared: &Arc<Shared>) {
             if let Err(error) = seen.look(&shared).await {
                 tracing::debug!(%error, "the database cannot be watched right now");
             }
+            looks = looks.wrapping_add(1);
+            if looks.is_multiple_of(LOOKS_PER_LIFE_SIGN)
+                && let Err(error) = seen.look_for_orphans(&shared).await
+            {
+                tracing::debug!(%error, "runs whose process ended cannot be looked for right now");
+            }
         }
     });
 }
 
-#[derive(Default)]
-struct Seen {
+/// What was seen of the database so far.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
     version: i64,
     updated: HashMap<PipelineId, (Timestamp, u64)>,
+    /// Whether something was written since orphans were last looked for.
+    is_written: bool,
+    /// Other processes that drove runs then.
+    owners: BTreeSet<OwnerId>,
 }
 
 impl Seen {
@@ -48,6 +63,13 @@ impl Seen {
         }
         let first = self.version == 0;
         self.version = version;
+        self.changed(shared, first).await
+    }
+
+    /// Another process wrote something.
+    pub(super) async fn changed(&mut self, shared: &Arc<Shared>, first: bool) -> crate::Result<()> {
+        let store = &shared.services.store;
+        self.is_written = true;
         for handle in locked(&shared.actors).values() {
             handle.wake();
         }
@@ -83,4 +105,56 @@ impl Seen {
         }
         Ok(())
     }
+
+    /// Tells of runs that lost their process since the last look, in workspaces that are open here.
+    pub(super) async fn look_for_orphans(&mut self, shared: &Arc<Shared>) -> crate::Result<()> {
+        look_at_doubtful(shared).await?;
+        let store = &shared.services.store;
+        let open: Vec<RepositoryId> = locked(&shared.orphans).keys().cloned().collect();
+        let nobody_died = self.owners.iter().all(|owner| store.is_alive(owner));
+        if open.is_empty() || (!self.is_written && nobody_died) {
+            return Ok(());
+        }
+        let mut owners = BTreeSet::new();
+        for repository in open {
+            let rows = store
+                .runs(RunFilter {
+                    repository: Some(repository.clone()),
+                    unfinished_only: true,
+                    ..RunFilter::default()
+                })
+                .await?;
+            let others = rows.iter().filter_map(|row| row.owner.clone());
+            owners.extend(others.filter(|owner| *owner != shared.owner && store.is_alive(owner)));
+            let now: BTreeSet<PipelineId> = rows
+                .iter()
+                .filter(|row| is_orphan(store, row) && !locked(&shared.halted).contains_key(&row.id))
+                .map(|row| row.id.clone())
+                .collect();
+            let before = locked(&shared.orphans).insert(repository.clone(), now.clone());
+            let runs: Vec<PipelineId> = now.difference(&before.unwrap_or_default()).cloned().collect();
+            if !runs.is_empty() {
+                let _ = shared.notices.send(Notice::Orphaned { repository, runs });
+            }
+        }
+        self.owners = owners;
+        self.is_written = false;
+        Ok(())
+    }
+}
+
+/// Tells of runs that are this process's although it does not drive them.
+async fn look_at_doubtful(shared: &Arc<Shared>) -> crate::Result<()> {
+    let doubtful = locked(&shared.doubtful).clone();
+    for run in doubtful {
+        let row = shared.services.store.run(&run).await?;
+        locked(&shared.doubtful).remove(&run);
+        let is_ours = |row: &RunRow| !row.finished && row.owner.as_ref() == Some(&shared.owner);
+        let Some(row) = row.filter(is_ours) else { continue };
+        if !locked(&shared.actors).contains_key(&run) {
+            let (repository, runs) = (row.repository, vec![run]);
+            let _ = shared.notices.send(Notice::Orphaned { repository, runs });
+        }
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ use super::patch::PatchStage;
 use super::spec::{StepRole, StepSpec};
 use super::state::{Ending, Machine};
 use super::step::{StepRecord, StepStatus};
+use super::version::Rules;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::id::StepId;
@@ -105,8 +106,12 @@ impl Machine {
             if let Some(step) = self.step_mut(id) {
                 let began_from = step.began_from.take().filter(|_| !named.contains(id));
                 step.reset();
+                step.fresh = from == Some(id);
                 step.began_from = began_from;
             }
+        }
+        if from.is_some() && self.rules() >= Rules::Present && self.changes_among(&again) {
+            self.go_back_to_before(&again);
         }
         let works_anew = self.steps.iter().any(|step| {
             !step.is_settled()
@@ -152,14 +157,32 @@ impl Machine {
             .collect()
     }
 
+    fn changes_among(&self, steps: &[StepId]) -> bool {
+        let mut changes = self
+            .steps
+            .iter()
+            .filter(|step| step.spec.role == StepRole::Change);
+        changes.any(|step| steps.contains(&step.spec.id))
+    }
+
+    /// The files are again as the steps left them that stay; what was found in the others' is no matter any more.
+    fn go_back_to_before(&mut self, again: &[StepId]) {
+        if self.steps.iter().any(|step| step.division == Division::Divided) {
+            // A part is done again on top of the others.
+            return;
+        }
+        let stay = self.steps.iter().filter(|step| {
+            step.spec.role == StepRole::Change && step.spec.part.is_none() && !again.contains(&step.spec.id)
+        });
+        self.result = stay.filter_map(|step| step.output.as_ref()?.files.clone()).last();
+        self.findings = None;
+    }
+
     fn forget_patch(&mut self, again: &[StepId]) {
         self.patch_stage = PatchStage::None;
         self.gates
             .retain(|gate| !(gate.is_open() && gate.kind == GateKind::Patch));
-        let changes_anew = self
-            .steps
-            .iter()
-            .any(|step| step.spec.role == StepRole::Change && again.contains(&step.spec.id));
+        let changes_anew = self.changes_among(again);
         let plans_anew = self
             .steps
             .iter()

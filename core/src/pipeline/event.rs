@@ -235,6 +235,9 @@ pub enum RunEvent {
         status: String,
         /// One or two sentences.
         summary: String,
+        /// An earlier result stands for it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        cached: bool,
         /// What went wrong.
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<Error>,

@@ -339,6 +339,7 @@ impl Machine {
                     step_id: id,
                     agent,
                     status: "finished".to_owned(),
+                    cached: false,
                     summary,
                     error: None,
                 },

@@ -41,6 +41,7 @@ impl Machine {
         record.ended_at = Some(at);
         record.error = None;
         record.failures = 0;
+        record.fresh = false;
         let spec = record.spec.clone();
         record.output = Some(output.clone());
         effects.push(Effect::Publish {
@@ -49,6 +50,7 @@ impl Machine {
                 agent: spec.agent.clone(),
                 status: "finished".to_owned(),
                 summary: output.summary.clone(),
+                cached: output.saved.is_some(),
                 error: None,
             },
         });
@@ -174,6 +176,7 @@ impl Machine {
                 agent: record.spec.agent.clone(),
                 status: if again { "retrying" } else { "failed" }.to_owned(),
                 summary: failure.error.message.clone(),
+                cached: false,
                 error: Some(failure.error.clone()),
             },
         });
@@ -197,6 +200,7 @@ impl Machine {
                 step_id: step.clone(),
                 agent: record.spec.agent.clone(),
                 status: "waiting".to_owned(),
+                cached: false,
                 summary: error.message.clone(),
                 error: Some(error.clone()),
             },

@@ -133,6 +133,7 @@ impl Machine {
             findings,
             comment: step.comment.clone(),
             request,
+            fresh: step.fresh,
             part,
             collided_in: step.collided_in.clone(),
         };

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::parts::Division;
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::id::{AgentId, BlobId, CommitId, StepId};
+use crate::id::{AgentId, BlobId, CommitId, StepId, StepKey};
+use crate::money::Money;
 use crate::plan::PlanPart;
 
 /// What an agent is asked to do; references, not contents.
@@ -34,6 +35,9 @@ pub struct StepOrder {
     pub comment: Option<String>,
     /// The request of a single agent's run (JSON).
     pub request: Option<BlobId>,
+    /// A person asked for this very step: no earlier result may stand for it.
+    #[serde(default)]
+    pub fresh: bool,
     /// The one step of the plan that is to be carried out, where others do the rest.
     #[serde(default)]
     pub part: Option<StepId>,
@@ -123,6 +127,10 @@ pub struct StepOutput {
     pub model: Option<String>,
     /// Lowest and highest likely cost of what is still to come, in picodollars; from the Architect.
     pub estimate: Option<super::Estimate>,
+    /// What the result is called in the step cache, if it is kept there.
+    pub key: Option<StepKey>,
+    /// What it cost when it was made, where an earlier result stands for this one.
+    pub saved: Option<Money>,
     /// The parts of the plan that several Developers can carry out; from the Architect.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PlanPart>,
@@ -251,6 +259,9 @@ pub struct StepRecord {
     pub not_before: Option<Timestamp>,
     /// What a person said about its last result.
     pub comment: Option<String>,
+    /// A person asked for it again: until it has finished no earlier result may stand for it.
+    #[serde(default)]
+    pub fresh: bool,
     /// What it handed over.
     pub output: Option<StepOutput>,
     /// Why it failed.
@@ -281,6 +292,7 @@ impl StepRecord {
             ended_at: None,
             not_before: None,
             comment: None,
+            fresh: false,
             output: None,
             error: None,
             division: Division::Open,

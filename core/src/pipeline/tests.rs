@@ -330,6 +330,48 @@ fn what_cannot_be_applied_directly_goes_to_a_person() {
 }
 
 #[test]
+fn the_step_that_a_retry_names_is_fresh_until_it_has_finished_and_no_other_is() {
+    let mut run = Run::to_patch(RunOptions::default());
+    run.event(Event::Cancelled { by: person() });
+    run.event(Event::Retried {
+        from: Some(StepId::new("architect")),
+        steps: None,
+    });
+    assert!(run.order().fresh);
+    run.fail("architect", transient());
+    run.now = run.now.plus_ms(10_000);
+    run.event(Event::TimeReached);
+    assert!(run.order().fresh, "another attempt is the same question");
+    run.event(Event::Recovered);
+    assert!(run.order().fresh, "a crash forgets nothing");
+    run.finish("architect", document("plan"));
+    run.answer(GateKind::Plan, yes()).expect("approved");
+    assert!(!run.order().fresh, "the Developer was not named");
+}
+
+#[test]
+fn a_step_for_which_an_earlier_result_stands_is_told_as_cached() {
+    let mut run = Run::new(RunOptions::default());
+    run.finish(
+        "task-master",
+        StepOutput {
+            saved: Some(Money::from_dollars(1)),
+            ..document("brief")
+        },
+    );
+    let told = run.effects.iter().find_map(|effect| match effect {
+        Effect::Publish {
+            event: RunEvent::StepFinished { cached, .. },
+        } => Some(*cached),
+        _ => None,
+    });
+    assert_eq!(told, Some(true));
+    run.finish("architect", document("plan"));
+    let told = serde_json::to_value(&run.effects[0]).expect("JSON");
+    assert_eq!(told["event"].get("cached"), None, "{told}");
+}
+
+#[test]
 fn a_refused_plan_with_a_comment_is_planned_again_and_without_one_ends_the_run() {
     let mut run = Run::new(RunOptions::default());
     run.finish("task-master", document("brief"));
@@ -627,4 +669,22 @@ fn the_state_survives_its_stored_form() {
     let run = Run::to_patch(RunOptions::default());
     let text = serde_json::to_string(&run.machine).expect("written");
     assert_eq!(serde_json::from_str::<Machine>(&text).expect("read"), run.machine);
+}
+
+#[test]
+fn a_run_that_was_cancelled_during_its_snapshot_takes_another_when_it_is_retried() {
+    let mut machine = Machine::new(spec(RunOptions::default()));
+    machine.next(Timestamp(1), Event::Admitted).expect("admitted");
+    machine
+        .next(Timestamp(2), Event::Cancelled { by: person() })
+        .expect("cancelled");
+    let again = Event::Retried {
+        from: None,
+        steps: None,
+    };
+    let effects = machine.next(Timestamp(3), again).expect("retried").effects;
+    let snapshots = effects
+        .iter()
+        .filter(|effect| matches!(effect, Effect::TakeSnapshot { .. }));
+    assert_eq!(snapshots.count(), 1);
 }

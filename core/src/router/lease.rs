@@ -2,14 +2,21 @@
 //! call, dropping the lease gives the allowance back and settles the money.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::breaker::Ticket;
 use super::limits::{Confirmation, Settlement};
 use super::{Hold, Shared};
 use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::id::IntentId;
 use crate::money::Money;
 use crate::provider::{Price, Usage};
 
+/// Further tries to settle before a hold is left to the janitor.
+const SETTLE_TRIES: u32 = 6;
+/// Wait before the first of them; doubles with each.
+const SETTLE_WAIT: Duration = Duration::from_secs(1);
 /// Bytes of streamed output that count as one token when the call is dropped in the middle.
 const BYTES_PER_TOKEN: u64 = 3;
 
@@ -111,8 +118,8 @@ impl Lease {
         }
     }
 
-    /// Settles the money and gives the rest back. A ledger that fails is told of in the log: its
-    /// hold stays, and its janitor makes it unconfirmed spend.
+    /// Settles the money and gives the rest back. A ledger that fails is asked again, without anybody
+    /// waiting for it; in the end the hold stays, and its janitor makes it unconfirmed spend.
     pub(super) async fn settle(mut self, usage: Usage, cost: Money, confirmed: Confirmation, report: Report) {
         self.report = report;
         let cached = usage.cache_read_tokens;
@@ -130,8 +137,13 @@ impl Lease {
             confirmed,
             at: self.now(),
         };
-        if let Err(error) = self.shared.limits.settle(&money.hold.intent, outcome).await {
-            tracing::error!(intent = %money.hold.intent, %error, "a cost could not be settled");
+        if let Err(error) = self
+            .shared
+            .limits
+            .settle(&money.hold.intent, outcome.clone())
+            .await
+        {
+            settle_again(&self.shared, &money.hold.intent, outcome, error);
         }
         self.stage = Stage::Settled;
     }
@@ -191,8 +203,8 @@ fn settle_later(shared: Arc<Shared>, money: Held, stage: Stage, now: Timestamp) 
         at: now,
     };
     let settle = async move {
-        if let Err(error) = shared.limits.settle(&money.hold.intent, outcome).await {
-            tracing::error!(intent = %money.hold.intent, %error, "a cost could not be settled");
+        if let Err(error) = shared.limits.settle(&money.hold.intent, outcome.clone()).await {
+            settle_again(&shared, &money.hold.intent, outcome, error);
         }
     };
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -200,4 +212,26 @@ fn settle_later(shared: Arc<Shared>, money: Held, stage: Stage, now: Timestamp) 
     } else {
         tracing::error!("a call was dropped outside the runtime: its hold stays for the janitor");
     }
+}
+
+/// The ledger failed: asks it again, later and later.
+fn settle_again(shared: &Arc<Shared>, intent: &IntentId, outcome: Settlement, mut error: Error) {
+    // Nothing was reserved after all: there is nothing to settle.
+    if error.code == "unknownIntent" {
+        return;
+    }
+    let (shared, intent) = (Arc::clone(shared), intent.clone());
+    tokio::spawn(async move {
+        let mut wait = SETTLE_WAIT;
+        for _ in 0..SETTLE_TRIES {
+            tracing::warn!(%intent, %error, "a cost could not be settled; trying again");
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+            match shared.limits.settle(&intent, outcome.clone()).await {
+                Ok(()) => return,
+                Err(failed) => error = failed,
+            }
+        }
+        tracing::error!(%intent, %error, "a cost could not be settled: its hold stays for the janitor");
+    });
 }

@@ -53,15 +53,21 @@ impl Store {
             return Ok(Vec::new());
         }
         let folder = self.blob_folder();
-        let work = tokio::task::spawn_blocking(move || {
+        let bytes: usize = contents.iter().map(Vec::len).sum();
+        let work = move || -> Outcome<Vec<Prepared>> {
             contents
                 .into_iter()
                 .map(|bytes| prepare(&folder, bytes))
                 .collect()
-        });
-        let result: Outcome<Vec<Prepared>> = work
-            .await
-            .map_err(|error| Error::internal(format!("writing a blob: {error}")))?;
+        };
+        // Small ones are only hashed: that is done sooner than handed to another thread.
+        let result = if bytes <= BLOB_INLINE_BYTES_MAX {
+            work()
+        } else {
+            tokio::task::spawn_blocking(work)
+                .await
+                .map_err(|error| Error::internal(format!("writing a blob: {error}")))?
+        };
         result.map_err(|failure| self.conclude(failure))
     }
 

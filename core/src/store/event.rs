@@ -65,6 +65,16 @@ pub(super) fn append(
     Ok(seqs)
 }
 
+/// The numbers of the newest `count` events of a run, oldest first.
+pub(super) fn last(connection: &Connection, run: &PipelineId, count: usize) -> Outcome<Vec<u64>> {
+    let last: i64 = connection
+        .prepare_cached("SELECT coalesce(max(seq), 0) FROM events WHERE run = ?1")?
+        .query_row([run.as_str()], |row| row.get(0))?;
+    let last = last.unsigned_abs();
+    let first = last.saturating_sub(count as u64) + 1;
+    Ok((first..=last).collect())
+}
+
 fn seal(run: &PipelineId, seq: i64, at: Timestamp, body: &str) -> Seal {
     Seal::of(TABLE, run.as_str()).number(seq).number(at.0).text(body)
 }

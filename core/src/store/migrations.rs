@@ -11,6 +11,8 @@ const STEPS: &[&str] = &[
     include_str!("migrations/001_runs.sql"),
     include_str!("migrations/002_ledger.sql"),
     include_str!("migrations/003_memory.sql"),
+    include_str!("migrations/004_documents.sql"),
+    include_str!("migrations/005_step_cache.sql"),
 ];
 
 /// The version that this program writes.

@@ -21,6 +21,31 @@ const LOCK_PAUSE_MS: u64 = 2;
 /// Longest owner id.
 const ID_BYTES_MAX: usize = 128;
 
+/// The port that tells who lives.
+pub(crate) trait Liveness: Send + Sync + std::fmt::Debug {
+    /// Whether the owner lives. What cannot be found out counts as alive: the money and the runs
+    /// of a living owner are never taken.
+    fn is_alive(&self, owner: &OwnerId) -> bool;
+}
+
+/// By the locks of a state directory.
+#[derive(Debug)]
+pub(super) struct KernelLocks {
+    pub(super) state: PathBuf,
+}
+
+impl Liveness for KernelLocks {
+    fn is_alive(&self, owner: &OwnerId) -> bool {
+        let Ok(path) = lock_path(&self.state, owner) else {
+            return false;
+        };
+        match File::open(&path) {
+            Ok(file) => !matches!(file.try_lock_shared(), Ok(())),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
+    }
+}
+
 /// Proof of life of an owner; dropping it, or dying, ends it.
 #[derive(Debug)]
 pub struct OwnerLock {
@@ -51,7 +76,7 @@ impl Store {
     /// into the directory.
     pub fn register_owner(&self, id: &OwnerId, note: &str) -> Result<OwnerLock> {
         self.writable()?;
-        let path = self.owner_path(id)?;
+        let path = lock_path(self.state(), id)?;
         let at = |error: io::Error| Error::io(format!("the owner lock {}", path.display()), &error);
         let folder = self.state().join("owners");
         fs::DirBuilder::new()
@@ -95,25 +120,19 @@ impl Store {
     /// Whether the owner lives. What cannot be found out counts as alive: the money and the runs
     /// of a living owner are never taken.
     pub fn is_alive(&self, id: &OwnerId) -> bool {
-        let Ok(path) = self.owner_path(id) else {
-            return false;
-        };
-        match File::open(&path) {
-            Ok(file) => !matches!(file.try_lock_shared(), Ok(())),
-            Err(error) => error.kind() != io::ErrorKind::NotFound,
-        }
+        self.shared.liveness.is_alive(id)
     }
+}
 
-    fn owner_path(&self, id: &OwnerId) -> Result<PathBuf> {
-        let name = id.as_str();
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        if name.is_empty() || name.len() > ID_BYTES_MAX || !name.bytes().all(plain) {
-            return Err(Error::internal(format!(
-                "`{name}` cannot be an owner id: letters, digits, `-` and `_` only"
-            )));
-        }
-        Ok(self.state().join("owners").join(format!("{name}.lock")))
+fn lock_path(state: &Path, id: &OwnerId) -> Result<PathBuf> {
+    let name = id.as_str();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if name.is_empty() || name.len() > ID_BYTES_MAX || !name.bytes().all(plain) {
+        return Err(Error::internal(format!(
+            "`{name}` cannot be an owner id: letters, digits, `-` and `_` only"
+        )));
     }
+    Ok(state.join("owners").join(format!("{name}.lock")))
 }
 
 /// Removes the lock files of dead owners.

@@ -161,6 +161,8 @@ pub struct Transition {
 pub struct Committed {
     /// Numbers of the published events, in their order.
     pub seqs: Vec<u64>,
+    /// Its entry in the journal.
+    pub entry: i64,
 }
 
 /// What was fed to a run's machine.

@@ -143,6 +143,20 @@ fn find(connection: &Connection, id: SignalId) -> Outcome<Signal> {
     }
 }
 
+/// All signals of a run, oldest first.
+#[cfg(test)]
+pub(super) fn all(connection: &Connection, run: &PipelineId) -> Outcome<Vec<(String, Option<String>)>> {
+    let sql = format!("SELECT {COLUMNS} FROM signals WHERE run = ?1 ORDER BY id");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([run.as_str()])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let signal = Signal::read(row)?;
+        found.push((signal.payload, signal.outcome));
+    }
+    Ok(found)
+}
+
 /// Marks a signal of this run as consumed. What came of it first stays.
 pub(super) fn consume(connection: &Connection, run: &PipelineId, id: SignalId, outcome: &str) -> Outcome<()> {
     limit_payload("the outcome of a signal", outcome)?;

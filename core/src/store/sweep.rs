@@ -28,6 +28,7 @@ pub(super) const TEXTS: &[&str] = &[
     "SELECT note FROM checkpoints",
     "SELECT answer FROM answers",
     "SELECT value FROM settings",
+    "SELECT grounds FROM step_cache",
 ];
 /// Digits of a content's name.
 const NAME_DIGITS: usize = 64;
@@ -136,7 +137,7 @@ fn find_live(view: &Connection, folder: &Path) -> Outcome<HashSet<String>> {
 }
 
 /// A content if there is one of this name; a damaged one names nothing, and is reported when read.
-fn content(view: &Connection, folder: &Path, name: &str) -> Outcome<Option<Vec<u8>>> {
+pub(super) fn content(view: &Connection, folder: &Path, name: &str) -> Outcome<Option<Vec<u8>>> {
     let row = view
         .prepare_cached("SELECT bytes FROM blobs WHERE id = ?1")?
         .query_row([name], |row| row.get::<_, Option<Vec<u8>>>(0));
@@ -150,7 +151,7 @@ fn content(view: &Connection, folder: &Path, name: &str) -> Outcome<Option<Vec<u
 }
 
 /// Every 64 hexadecimal digits in a row, also inside a longer row of them.
-fn collect_names(bytes: &[u8], names: &mut Vec<String>) {
+pub(super) fn collect_names(bytes: &[u8], names: &mut Vec<String>) {
     let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     for digits in bytes.split(|byte| !is_digit(byte)) {
         for name in digits.windows(NAME_DIGITS) {

@@ -1,5 +1,6 @@
 //! The store on real files, with real processes, real locks and real full disks.
 
+mod cache;
 mod children;
 mod damage;
 mod disk;

@@ -14,13 +14,27 @@ const TABLE: &str = "journal";
 
 impl Store {
     /// Stores a transition whole or not at all. Error `fenced` when the run was taken over.
-    pub async fn commit(&self, mut transition: Transition) -> Result<Committed> {
+    pub async fn commit(&self, transition: Transition) -> Result<Committed> {
+        self.commit_after(transition, None).await
+    }
+
+    /// As [`Store::commit`], for another try after one whose answer got lost: `known` is the newest
+    /// entry of the journal before the first. If there is a newer one the transition is in the
+    /// store, and its numbers are the answer.
+    pub async fn commit_after(&self, mut transition: Transition, known: Option<i64>) -> Result<Committed> {
         limit_payload("the state of a run", &transition.state)?;
         limit_payload("a journal entry", &transition.journal)?;
         event::limit_events(&transition.events)?;
         let blobs = self.prepare_blobs(std::mem::take(&mut transition.blobs)).await?;
         self.write(move |transaction| {
             let mut run = runs::fenced(transaction, &transition.run, transition.fence)?;
+            if let Some(known) = known {
+                let entry = last_entry(transaction, &run.id)?;
+                if entry > known {
+                    let seqs = event::last(transaction, &run.id, transition.events.len())?;
+                    return Ok(Committed { seqs, entry });
+                }
+            }
             blob::insert(transaction, &blobs)?;
             let revived = run.finished && transition.finished == Finished::No;
             if revived && run.explicit && !run.force {
@@ -34,7 +48,7 @@ impl Store {
             run.status = transition.status;
             run.updated_at = transition.at;
             runs::update(transaction, &run)?;
-            append(
+            let entry = append(
                 transaction,
                 &run.id,
                 transition.fence,
@@ -45,9 +59,15 @@ impl Store {
                 signal::consume(transaction, &run.id, *id, outcome)?;
             }
             let seqs = event::append(transaction, &run.id, transition.at, &transition.events)?;
-            Ok(Committed { seqs })
+            Ok(Committed { seqs, entry })
         })
         .await
+    }
+
+    /// The newest entry of a run's journal; 0 without one.
+    pub async fn last_entry(&self, run: &PipelineId) -> Result<i64> {
+        let run = run.clone();
+        self.read(move |connection| last_entry(connection, &run)).await
     }
 
     /// What was fed to a run's machine after the entry `after`, oldest first.
@@ -65,13 +85,20 @@ fn seal(run: &PipelineId, fence: i64, at: Timestamp, body: &str) -> Seal {
         .text(body)
 }
 
-fn append(connection: &Connection, run: &PipelineId, fence: i64, at: Timestamp, body: &str) -> Outcome<()> {
+fn last_entry(connection: &Connection, run: &PipelineId) -> Outcome<i64> {
+    let sql = "SELECT coalesce(max(ordinal), 0) FROM journal WHERE run = ?1";
+    Ok(connection
+        .prepare_cached(sql)?
+        .query_row([run.as_str()], |row| row.get(0))?)
+}
+
+fn append(connection: &Connection, run: &PipelineId, fence: i64, at: Timestamp, body: &str) -> Outcome<i64> {
     let sql = "INSERT INTO journal (run, fence, at, body, checksum) VALUES (?1, ?2, ?3, ?4, ?5)";
     let checksum = seal(run, fence, at, body).finish();
     connection
         .prepare_cached(sql)?
         .execute(params![run.as_str(), fence, at.0, body, checksum])?;
-    Ok(())
+    Ok(connection.last_insert_rowid())
 }
 
 fn list(connection: &Connection, run: &PipelineId, after: i64, limit: usize) -> Outcome<Vec<JournalRow>> {

@@ -74,7 +74,7 @@ impl Health {
 pub(super) struct Asked(Instant);
 
 impl Asked {
-    fn now() -> Self {
+    pub(super) fn now() -> Self {
         Self(Instant::now())
     }
 
@@ -92,8 +92,17 @@ impl Asked {
 /// Handle of a thread that owns a connection. The thread ends when the handle is dropped.
 #[derive(Debug)]
 pub(super) struct Worker {
-    sender: mpsc::Sender<Message>,
+    place: Place,
     health: Health,
+}
+
+/// Where the work is done.
+#[derive(Debug)]
+enum Place {
+    Thread(mpsc::Sender<Message>),
+    /// Where it is asked for, by a disk that is simulated.
+    #[cfg(test)]
+    Here(super::simulated::Disk),
 }
 
 impl Worker {
@@ -105,7 +114,19 @@ impl Worker {
             .name(name.to_owned())
             .spawn(move || serve(connection, receiver, &of_thread))
             .map_err(|error| Error::io("starting a thread of the store", &error))?;
-        Ok(Self { sender, health })
+        Ok(Self {
+            place: Place::Thread(sender),
+            health,
+        })
+    }
+
+    /// Without a thread.
+    #[cfg(test)]
+    pub(super) fn here(disk: super::simulated::Disk, health: Health) -> Self {
+        Self {
+            place: Place::Here(disk),
+            health,
+        }
     }
 
     /// Runs `work` by itself. Once handed over it is carried out even if the caller goes away.
@@ -114,6 +135,10 @@ impl Worker {
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> Outcome<T> + Send + 'static,
     {
+        #[cfg(test)]
+        if let Place::Here(disk) = &self.place {
+            return disk.run(work, &self.health).await;
+        }
         let (answer, answered) = oneshot::channel();
         let (health, asked) = (self.health.clone(), Asked::now());
         let job = Box::new(move |connection: &mut Connection| {
@@ -131,6 +156,10 @@ impl Worker {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Outcome<T> + Send + 'static,
     {
+        #[cfg(test)]
+        if let Place::Here(disk) = &self.place {
+            return disk.write(work, &self.health).await;
+        }
         let (answer, answered) = oneshot::channel();
         self.exchange(Message::Write(batch::write(work, Asked::now(), answer)), answered)
             .await
@@ -138,7 +167,7 @@ impl Worker {
 
     async fn exchange<T>(&self, message: Message, answered: oneshot::Receiver<Result<T>>) -> Result<T> {
         let exchange = async {
-            self.sender.send(message).await.map_err(|_| closed())?;
+            self.sender()?.send(message).await.map_err(|_| closed())?;
             answered.await.map_err(|_| closed())?
         };
         tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), exchange)
@@ -151,10 +180,20 @@ impl Worker {
             })
     }
 
+    fn sender(&self) -> Result<&mpsc::Sender<Message>> {
+        match &self.place {
+            Place::Thread(sender) => Ok(sender),
+            #[cfg(test)]
+            Place::Here(_) => Err(closed()),
+        }
+    }
+
     /// Carries out what waits, closes the connection and ends the thread.
     pub(super) async fn stop(&self) {
         let (answer, answered) = oneshot::channel();
-        if self.sender.send(Message::Stop(answer)).await.is_ok() {
+        if let Ok(sender) = self.sender()
+            && sender.send(Message::Stop(answer)).await.is_ok()
+        {
             drop(tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), answered).await);
         }
     }

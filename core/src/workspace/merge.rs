@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::lines::{self, Edit, LineEnd};
+use super::patch::Direction;
 
 /// A change of lines of the base, in base coordinates.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,11 +50,12 @@ pub(crate) struct Merge<'a> {
     base: Vec<String>,
     current: Vec<&'a str>,
     pieces: Vec<Piece>,
+    direction: Direction,
 }
 
 impl<'a> Merge<'a> {
     /// Prepares to place `pieces` (in order, not touching each other) of `base` in `current`.
-    pub(crate) fn new(base: &str, current: &'a str, pieces: &[Piece]) -> Self {
+    pub(crate) fn new(base: &str, current: &'a str, pieces: &[Piece], direction: Direction) -> Self {
         let has = |text: &str| lines::line_end(text);
         let theirs = has(base).or_else(|| pieces.iter().find_map(|piece| has(&piece.new_text)));
         let end = has(current).filter(|end| Some(*end) != theirs);
@@ -76,6 +78,7 @@ impl<'a> Merge<'a> {
                     new_text: translate(&piece.new_text),
                 })
                 .collect(),
+            direction,
         }
     }
 
@@ -89,13 +92,6 @@ impl<'a> Merge<'a> {
         self.pieces
             .get(piece)
             .map_or_else(String::new, |piece| self.fitted(piece.new_text.clone(), at, end))
-    }
-
-    /// What to write into the lines `at` of the current text to take a piece back.
-    pub(crate) fn take_back(&self, piece: usize, at: &Range<usize>, end: FinalEnd) -> String {
-        self.pieces
-            .get(piece)
-            .map_or_else(String::new, |piece| self.fitted(self.base_lines(piece), at, end))
     }
 
     fn base_lines(&self, piece: &Piece) -> String {
@@ -186,6 +182,7 @@ impl<'a> Merge<'a> {
             current: &self.current,
             edits: &edits,
             tolerant: !counts,
+            direction: self.direction,
         };
         Placement {
             places: spans.iter().map(|span| view.place(span)).collect(),
@@ -237,6 +234,7 @@ struct View<'a> {
     edits: &'a [Edit],
     /// The final line end does not count.
     tolerant: bool,
+    direction: Direction,
 }
 
 impl View<'_> {
@@ -287,6 +285,10 @@ impl View<'_> {
         {
             let begin = now.start + span.lines.start - wide.start;
             return Place::Present(begin..begin + brings.len());
+        }
+        if self.direction == Direction::Back && touching.iter().all(|edit| is_outside(edit, &span.lines)) {
+            let start = carry_past(span.lines.start, edits);
+            return Place::Free(start..start + span.lines.len());
         }
         let base = left.get(wide).unwrap_or_default().concat();
         Place::Taken(Clash {

@@ -6,6 +6,7 @@
 mod binary;
 mod hunks;
 mod raw;
+mod reverse;
 mod unified;
 
 use std::collections::BTreeMap;
@@ -80,6 +81,9 @@ pub struct FileChange {
     /// How alike a renamed file is to what it was, in percent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub similarity: Option<u8>,
+    /// Which way it goes; what is stored always comes in.
+    #[serde(skip)]
+    pub direction: Direction,
     /// What can be taken or left; never empty.
     pub hunks: Vec<Hunk>,
 }
@@ -96,6 +100,17 @@ pub enum Change {
     Deleted,
     /// It moves, perhaps with changes.
     Renamed,
+}
+
+/// Which way a change goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// It comes into the user's text.
+    #[default]
+    In,
+    /// It was applied and goes out again. What the user typed right beside it does not stop it: whose
+    /// lines are whose is known.
+    Back,
 }
 
 /// What a path is in git.
@@ -261,6 +276,7 @@ fn file_change(raw: Raw, old: Option<&[u8]>, new: Option<&[u8]>, repository: &Re
         result_blob: raw.blob,
         binary_patch: None,
         similarity: raw.similarity,
+        direction: Direction::In,
         hunks: Vec::new(),
     };
     if binary && !same_content {

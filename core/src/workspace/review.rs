@@ -1,5 +1,5 @@
 //! Hunks under review: where each of them lies in what the user's text is now, in which state it is,
-//! and which replacements bring it in or take it back. Pure; nothing here reads or writes.
+//! and which replacements bring it in. Pure; nothing here reads or writes.
 
 mod scatter;
 mod whole;
@@ -14,7 +14,7 @@ use super::merge::{Clash, FinalEnd, Merge, Piece, Place, Placement};
 use super::patch::{FileChange, Hunk, HunkKind};
 use crate::id::HunkId;
 use crate::pipeline::HunkState;
-use scatter::{Part, Presence, Scattered, scattered};
+use scatter::{Presence, Scattered, scattered};
 use whole::{Whole, whole_file};
 
 pub(crate) use whole::same_text;
@@ -117,42 +117,13 @@ pub fn replacements(
             Found::Text(number, Place::Taken(_)) if review.is_applied(number) => {}
             Found::Text(_, Place::Taken(_)) => misfits.push(review.placed(hunk)),
             Found::Scattered(_, parts) => {
-                found.extend(review.each(parts, Presence::Missing, |part| &part.bring));
+                found.extend(review.missing(parts));
             }
             Found::Whole => match whole_file(file, hunk, current) {
                 Whole::Fits(Some(text)) if text != current => found.extend(review.rewrite(&text)),
                 Whole::Fits(_) | Whole::Done => {}
                 Whole::Clashes(_) => misfits.push(review.placed(hunk)),
             },
-        }
-    }
-    if misfits.is_empty() {
-        Ok(found)
-    } else {
-        Err(misfits)
-    }
-}
-
-/// Replacements that take applied hunks back. Fails with those whose text was changed since.
-pub fn reversals(
-    file: &FileChange,
-    decided: &BTreeMap<HunkId, HunkState>,
-    current: &str,
-    wanted: &BTreeSet<HunkId>,
-) -> Result<Vec<Replacement>, Vec<Placed>> {
-    let review = Review::of(file, decided, current);
-    let mut found = Vec::new();
-    let mut misfits: Vec<Placed> = unknown(file, wanted).collect();
-    for hunk in file.hunks.iter().filter(|hunk| wanted.contains(&hunk.id)) {
-        match review.find(hunk) {
-            Found::Text(number, Place::Present(lines) | Place::Beside(lines)) => {
-                found.push(review.replace(lines, review.merge.take_back(number, lines, review.end)));
-            }
-            Found::Scattered(_, parts) => {
-                found.extend(review.each(parts, Presence::There, |part| &part.take_back));
-            }
-            Found::Text(_, Place::Free(_)) | Found::Whole => {}
-            Found::Text(..) => misfits.push(review.placed(hunk)),
         }
     }
     if misfits.is_empty() {
@@ -269,16 +240,20 @@ impl<'a> Review<'a> {
             })
             .collect();
         let ids: Vec<&HunkId> = hunks.iter().map(|hunk| &hunk.id).collect();
-        let merge = Merge::new(file.base_text.as_deref().unwrap_or_default(), text, &pieces);
+        let merge = Merge::new(
+            file.base_text.as_deref().unwrap_or_default(),
+            text,
+            &pieces,
+            file.direction,
+        );
         let was_applied = |number: usize| {
             ids.get(number)
                 .and_then(|id| decided.get(*id))
                 .is_some_and(|state| state.is_applied())
         };
         let (placement, undone) = settle(&merge, was_applied);
-        let base = file.base_text.as_deref().unwrap_or_default();
         let still = |number: usize| was_applied(number) && !undone.contains(&number);
-        let scattered = scattered(base, text, &hunks, &placement, still);
+        let scattered = scattered(file, text, &hunks, &placement, still);
         let Placement { places, end } = placement;
         let mut starts = vec![0];
         for line in merge.current() {
@@ -394,11 +369,11 @@ impl<'a> Review<'a> {
         }
     }
 
-    /// A replacement for each change that is there or missing.
-    fn each(&self, of: &Scattered, presence: Presence, text: impl Fn(&Part) -> &String) -> Vec<Replacement> {
-        let parts = of.parts.iter().filter(|part| part.presence == presence);
+    /// A replacement for each change that is missing.
+    fn missing(&self, of: &Scattered) -> Vec<Replacement> {
+        let parts = of.parts.iter().filter(|part| part.presence == Presence::Missing);
         parts
-            .map(|part| self.replace(&part.lines, text(part).clone()))
+            .map(|part| self.replace(&part.lines, part.bring.clone()))
             .collect()
     }
 

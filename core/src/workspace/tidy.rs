@@ -8,6 +8,7 @@
 //! who may prune it tomorrow.
 
 mod reach;
+mod salvage;
 mod shelf;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,7 @@ use super::slot::SlotPlace;
 use super::{Workspaces, files};
 use crate::id::CommitId;
 use crate::{Error, Kind, Result};
+pub use salvage::Salvaged;
 use shelf::Shelf;
 
 /// Loose objects that one store may have.
@@ -75,6 +77,15 @@ impl Workspaces {
     /// of others go as well, and then what no ref reaches. Safe beside other processes.
     pub async fn tidy(&self, needed: Option<&BTreeSet<CommitId>>) -> Result<Tidied> {
         self.tidy_beyond(needed, THRESHOLDS).await
+    }
+
+    /// As [`Workspaces::tidy`], down to the last object that nobody needs.
+    pub async fn tidy_thoroughly(&self, needed: Option<&BTreeSet<CommitId>>) -> Result<Tidied> {
+        let thresholds = Thresholds {
+            refs_worth_a_sweep: 1,
+            ..THRESHOLDS
+        };
+        self.tidy_beyond(needed, thresholds).await
     }
 
     pub(super) async fn tidy_beyond(
@@ -217,7 +228,10 @@ impl Room {
         let now = self.now()?;
         Ok(refs
             .into_iter()
-            .filter(|(name, commit)| !named(commit) && !visible.contains(commit) && self.is_old(name, now))
+            .filter(|(name, commit)| {
+                let is_kept = name.starts_with(salvage::SALVAGE);
+                !is_kept && !named(commit) && !visible.contains(commit) && self.is_old(name, now)
+            })
             .collect())
     }
 

@@ -51,6 +51,14 @@ export function registerCommands(session: Session, state: State, log: LogOutputC
       withPipeline(state, argument, "Accept all of which?", isWaiting, ({ pipelineId }) =>
         sendForFiles(session, "clode.pipeline.apply", { pipelineId }),
       ),
+    revert: (argument) =>
+      withPipeline(
+        state,
+        argument,
+        "Take back which?",
+        (each) => isEnded(each.status),
+        ({ pipelineId }) => sendForFiles(session, "clode.pipeline.revert", { pipelineId }),
+      ),
     status: () => status(session, state),
     menu: (argument) => {
       const summary = state.pipeline(which(argument).pipelineId ?? "");

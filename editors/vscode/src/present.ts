@@ -129,6 +129,7 @@ export function actionsFor(summary: PipelineSummary): readonly Action[] {
     actions.push({ label: "$(debug-restart) Retry", command: "clode.pipeline.retry", remote: true });
   }
   if (isEnded(summary.status)) {
+    actions.push({ label: "$(discard) Take back what was applied", command: "clodeAgents.revert" });
     actions.push({ label: "$(trash) Delete", command: "clode.pipeline.delete", remote: true });
   } else {
     actions.push({ label: "$(debug-stop) Cancel", command: "clodeAgents.cancel" });

@@ -10,7 +10,7 @@ interface Named {
   readonly hunks: readonly string[];
 }
 
-type Command = "clode.pipeline.apply" | "clode.pipeline.rejectHunks";
+type Command = "clode.pipeline.apply" | "clode.pipeline.rejectHunks" | "clode.pipeline.revert";
 
 export async function decide(
   session: Session,

@@ -67,6 +67,7 @@ test("an ended pipeline offers delete instead of cancel", () => {
   const commands = actionsFor(summary("failed")).map((each) => each.command);
   assert.ok(commands.includes("clode.pipeline.retry"));
   assert.ok(commands.includes("clode.pipeline.delete"));
+  assert.ok(commands.includes("clodeAgents.revert"));
   assert.ok(!commands.includes("clodeAgents.cancel"));
 });
 

@@ -1,4 +1,4 @@
-//! Bringing a patch into the files on disk, and telling its run what became of each hunk.
+//! Bringing a patch into the files on disk, or out of them again, and telling its run what became of each hunk.
 
 use std::fmt::Write as _;
 
@@ -39,6 +39,26 @@ pub(super) async fn decide(
     Ok(report)
 }
 
+/// Takes back and tells. What could not be taken back stays as it was, in the files and in the run.
+pub(super) async fn revert(engine: &Engine, run: &PipelineId, wanted: &Wanted) -> Result<Report> {
+    let report = disk::revert(engine, run, wanted).await?;
+    let outcomes: Vec<HunkOutcome> = report
+        .outcomes
+        .iter()
+        .filter(|outcome| outcome.state == HunkState::Reverted)
+        .cloned()
+        .collect();
+    if !outcomes.is_empty() {
+        let signal = Signal::Decide {
+            outcomes,
+            comment: None,
+            by: by_command_line(),
+        };
+        engine.signal(run, signal).await?;
+    }
+    Ok(report)
+}
+
 /// A yes to the patch gate: it goes to the audit, and the patch to the disk.
 pub(super) async fn accept(
     engine: &Engine,
@@ -61,10 +81,22 @@ struct Row<'a> {
     hunks: Vec<&'a HunkId>,
 }
 
+/// What may become of a hunk here.
+const STATES: [HunkState; 4] = [
+    HunkState::Applied,
+    HunkState::Reverted,
+    HunkState::Conflict,
+    HunkState::Failed,
+];
+
+const fn is_done(state: HunkState) -> bool {
+    matches!(state, HunkState::Applied | HunkState::Reverted)
+}
+
 fn rows(report: &Report) -> Vec<Row<'_>> {
     let mut rows = Vec::new();
     for file in &report.files {
-        for state in [HunkState::Applied, HunkState::Conflict, HunkState::Failed] {
+        for state in STATES {
             let is_here = |outcome: &&HunkOutcome| {
                 outcome.state == state && file.hunks.iter().any(|hunk| hunk.id == outcome.id)
             };
@@ -88,10 +120,11 @@ pub(super) fn lines(report: &Report) -> String {
     for Row { file, state, .. } in rows(report) {
         let word = match state {
             HunkState::Applied => "applied ",
+            HunkState::Reverted => "reverted",
             HunkState::Conflict => "conflict",
             _ => "failed  ",
         };
-        let why = file.message.as_deref().filter(|_| state != HunkState::Applied);
+        let why = file.message.as_deref().filter(|_| !is_done(state));
         let why = why.map(|message| format!(" ({message})")).unwrap_or_default();
         let _ = writeln!(text, "{word} {}{}", neutralise(&file.path), neutralise(&why));
     }
@@ -106,13 +139,11 @@ pub(super) fn lines(report: &Report) -> String {
     text
 }
 
-/// As `clode.pipeline.apply` answers.
+/// As `clode.pipeline.apply` and `clode.pipeline.revert` answer.
 pub(super) fn json(report: &Report, top_level: &std::path::Path) -> Value {
     let row = |Row { file, state, hunks }: Row<'_>| {
         let mut shown = json!({"uri": file_uri(&top_level.join(&file.path)), "path": file.path, "result": state, "hunks": hunks});
-        if let (Some(code), Some(object), true) =
-            (&file.code, shown.as_object_mut(), state != HunkState::Applied)
-        {
+        if let (Some(code), Some(object), true) = (&file.code, shown.as_object_mut(), !is_done(state)) {
             object.insert("code".to_owned(), json!(code));
             object.insert("message".to_owned(), json!(file.message));
         }
@@ -121,7 +152,7 @@ pub(super) fn json(report: &Report, top_level: &std::path::Path) -> Value {
     json!({ "files": rows(report).into_iter().map(row).collect::<Vec<_>>() })
 }
 
-/// Whether everything that was wanted is in the files now.
+/// Whether everything that was wanted is in the files now, or out of them.
 pub(super) fn is_whole(report: &Report) -> bool {
     report.left.is_empty() && report.files.iter().all(|file| file.result == Applied::Applied)
 }

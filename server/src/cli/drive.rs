@@ -276,6 +276,7 @@ async fn changed(notices: &mut Receiver<Notice>, run: &PipelineId) {
     loop {
         let of = match notices.recv().await {
             Ok(Notice::Changed(of) | Notice::Event { run: of, .. } | Notice::Activity { run: of, .. }) => of,
+            Ok(Notice::Orphaned { .. }) => continue,
             Err(RecvError::Lagged(_)) => return,
             Err(RecvError::Closed) => std::future::pending().await,
         };

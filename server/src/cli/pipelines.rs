@@ -2,6 +2,7 @@
 //! here, in the foreground, until its end or next gate.
 
 mod control;
+mod export;
 mod look;
 
 use clap::{Args, Subcommand};
@@ -16,7 +17,7 @@ use super::desk::Caller;
 use super::{Exit, place};
 use crate::app::Providers;
 
-/// List pipelines, look at one, and answer, pause, resume, retry, cancel or apply it
+/// List pipelines, look at one, and answer, pause, resume, retry, cancel, apply or revert it
 #[derive(Debug, Args)]
 pub(crate) struct Pipelines {
     /// One JSON document on stdout
@@ -33,8 +34,8 @@ pub(crate) struct Pipelines {
 enum Operation {
     /// List the pipelines of this repository, newest first
     List(List),
-    /// Show one with everything
-    Show(One),
+    /// Show one with everything, or write it into a file that can be checked later
+    Show(Show),
     /// Go on with one that is paused or was interrupted
     Resume(Driven),
     /// Stop after the model call in flight
@@ -48,7 +49,9 @@ enum Operation {
     /// Say no at a gate
     Reject(Reject),
     /// Apply hunks that are pending to the files on disk
-    Apply(Apply),
+    Apply(Hunks),
+    /// Take what was applied out of the files on disk again
+    Revert(Hunks),
     /// Print the patch as git does
     Patch(One),
     /// Forget one that has ended
@@ -73,6 +76,22 @@ struct One {
     /// The pipeline
     #[arg(value_name = "ID")]
     id: String,
+}
+
+#[derive(Debug, Args)]
+struct Show {
+    /// The pipeline
+    #[arg(value_name = "ID", required_unless_present = "verify")]
+    id: Option<String>,
+    /// Write it into a new file (-: stdout), without secrets and with a checksum
+    #[arg(long, value_name = "FILE", conflicts_with = "verify")]
+    export: Option<std::path::PathBuf>,
+    /// Of what is written, only this step
+    #[arg(long, value_name = "STEP", requires = "export")]
+    step: Option<String>,
+    /// See whether such a file still says what it said when it was written
+    #[arg(long, value_name = "FILE", conflicts_with = "id")]
+    verify: Option<std::path::PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -131,7 +150,7 @@ struct Reject {
 }
 
 #[derive(Debug, Args)]
-struct Apply {
+struct Hunks {
     /// The pipeline
     #[arg(value_name = "ID")]
     id: String,
@@ -147,11 +166,7 @@ impl Pipelines {
     pub(super) async fn run(self, caller: &Caller) -> Result<Exit> {
         match self.operation.unwrap_or(Operation::List(self.list)) {
             Operation::List(list) => caller.unless_interrupted(list.run(caller)).await,
-            Operation::Show(one) => {
-                caller
-                    .unless_interrupted(look::show(caller, &one.pipeline()))
-                    .await
-            }
+            Operation::Show(show) => caller.unless_interrupted(show.run(caller)).await,
             Operation::Patch(one) => {
                 caller
                     .unless_interrupted(look::patch(caller, &one.pipeline()))
@@ -162,6 +177,19 @@ impl Pipelines {
                 let control = control::Control { caller, app: &app };
                 control.carry_out(operation).await
             }
+        }
+    }
+}
+
+impl Show {
+    async fn run(self, caller: &Caller) -> Result<Exit> {
+        if let Some(file) = &self.verify {
+            return export::check(caller, file);
+        }
+        let run = PipelineId::new(self.id.as_deref().unwrap_or_default());
+        match &self.export {
+            Some(file) => export::write(caller, &run, step(self.step.as_ref()).as_ref(), file).await,
+            None => look::show(caller, &run).await,
         }
     }
 }

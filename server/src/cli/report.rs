@@ -33,6 +33,7 @@ fn words(event: &RunEvent, colour: Colour) -> Option<String> {
             agent,
             status,
             summary,
+            cached,
             error,
             ..
         } => {
@@ -47,8 +48,9 @@ fn words(event: &RunEvent, colour: Colour) -> Option<String> {
                 .and_then(|error| error.first_hint())
                 .map(|hint| format!(" ({hint})"));
             let words = summary.split_whitespace().collect::<Vec<_>>().join(" ");
+            let cached = if *cached { " (cached)" } else { "" };
             Some(format!(
-                "{mark} {who}: {}{}",
+                "{mark} {who}{cached}: {}{}",
                 neutralise(&words),
                 neutralise(&hint.unwrap_or_default())
             ))

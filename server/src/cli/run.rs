@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use clode_core::engine::{Buffers, Signal, StartRequest};
 use clode_core::id::{AgentId, TaskId};
 use clode_core::money::Money;
-use clode_core::task::{ApplyMode, CommandOrigin, Priority, RunOptions, Task, TestCommand};
+use clode_core::task::{ApplyMode, CacheMode, CommandOrigin, Priority, RunOptions, Task, TestCommand};
 use clode_core::{Error, Result};
 
 use super::Exit;
@@ -36,6 +36,9 @@ pub(crate) struct Run {
     /// Start anew even if this id was done or is under way
     #[arg(long)]
     force: bool,
+    /// Whose results of earlier steps may be used: of every task here, or of none
+    #[arg(long, value_name = "MODE", value_enum)]
+    cache: Option<Cache>,
     /// How soon, beside other tasks
     #[arg(long, value_name = "P", value_enum, default_value = "medium")]
     priority: Soon,
@@ -77,6 +80,22 @@ enum Soon {
     Low,
     Medium,
     High,
+}
+
+/// Whose results of earlier steps may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Cache {
+    Use,
+    Bypass,
+}
+
+impl From<Cache> for CacheMode {
+    fn from(cache: Cache) -> Self {
+        match cache {
+            Cache::Use => Self::Use,
+            Cache::Bypass => Self::Bypass,
+        }
+    }
 }
 
 impl Run {
@@ -138,6 +157,7 @@ impl Run {
                 .map(|agents| agents.iter().map(|agent| AgentId::new(agent.trim())).collect()),
             pipeline: self.pipeline,
             apply,
+            cache: self.cache.map(CacheMode::from),
             force: self.force,
         };
         Ok(StartRequest {

@@ -11,15 +11,18 @@ use tracing::Instrument;
 
 mod apply;
 pub(crate) mod arguments;
+mod cache_clear;
 mod document;
 mod edit;
 pub(crate) mod edit_plan;
 mod execute_agent;
+pub(crate) mod instruction;
 mod options;
 mod pipeline;
 mod providers_check;
 mod reject_hunks;
 mod reload_config;
+mod revert;
 mod run;
 mod show_diff;
 mod status;
@@ -90,11 +93,13 @@ pub(crate) static COMMANDS: &[Command] = &[
     Command { id: "clode.providers.check", run: providers_check::run },
     Command { id: "clode.trust", run: trust::run },
     Command { id: "clode.reloadConfig", run: reload_config::run },
+    Command { id: "clode.cache.clear", run: cache_clear::run },
     Command { id: "clode.document", run: document::run },
     Command { id: "clode.pipeline.apply", run: apply::run },
     Command { id: "clode.pipeline.edit", run: edit::run },
     Command { id: "clode.pipeline.editPlan", run: edit_plan::run },
     Command { id: "clode.pipeline.rejectHunks", run: reject_hunks::run },
+    Command { id: "clode.pipeline.revert", run: revert::run },
     Command { id: "clode.pipeline.showDiff", run: show_diff::run },
 ];
 

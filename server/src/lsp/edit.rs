@@ -6,9 +6,11 @@
 
 mod build;
 mod disk;
+mod elsewhere;
 mod land;
 mod operation;
 mod result;
+mod revert;
 mod select;
 #[cfg(test)]
 mod tests;
@@ -19,16 +21,21 @@ use std::time::Duration;
 use clode_core::engine::{Editor, Engine, Signal};
 use clode_core::id::{HunkId, PipelineId};
 use clode_core::pipeline::{GateKind, HunkOutcome, HunkState, Machine, PatchStage};
+use clode_core::workspace::Direction;
 use clode_core::{Error, Result};
 use futures::future::BoxFuture;
 use lsp_types::MessageType;
 use serde_json::{Value, json};
+use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 use url::Url;
 
+use super::action::comment;
+use super::client::Outcome;
 use super::review::{self, RunReview};
 use super::session::Session;
 pub(crate) use result::FileResult;
+pub(crate) use revert::revert;
 pub(crate) use select::is_file;
 use select::{Chosen, Scope};
 
@@ -46,13 +53,7 @@ pub(crate) struct Selection {
 
 /// Applies hunks through the editor; answers `{files: [...]}` of the contract.
 pub(crate) async fn apply(session: &Session, run: &PipelineId, selection: &Selection) -> Result<Value> {
-    let turn = tokio::time::timeout(
-        Duration::from_millis(TURN_LIMIT_MS),
-        session.reviews().applying.lock(),
-    )
-    .await;
-    let _turn = turn
-        .map_err(|_| Error::state("applyBusy", "another apply is under way").hint("try again in a moment"))?;
+    let _turn = turn(session).await?;
     let engine = session.engine().await?;
     let review = load(session, engine, run).await?;
     let results = carry_out(session, engine, &review, selection, Scope::Chosen).await?;
@@ -66,9 +67,17 @@ pub(crate) async fn apply(session: &Session, run: &PipelineId, selection: &Selec
         engine.signal(run, signal).await?;
     }
     note_seen(session, run, &results);
-    tell(session, &results).await;
+    tell(session, &results, APPLIED).await;
     review::run_changed(session, run);
     Ok(json!({ "files": results }))
+}
+
+/// Waits until nobody else changes the user's text.
+async fn turn(session: &Session) -> Result<MutexGuard<'_, ()>> {
+    let limit = Duration::from_millis(TURN_LIMIT_MS);
+    tokio::time::timeout(limit, session.reviews().applying.lock())
+        .await
+        .map_err(|_| Error::state("applyBusy", "another apply is under way").hint("try again in a moment"))
 }
 
 /// Records that a person does not want these hunks; answers like an apply. What is in the text stays there.
@@ -128,6 +137,8 @@ pub(crate) async fn workspace_edit(
     let Chosen { works, refused } = select::choose(&review, selection, Scope::Chosen)?;
     let capabilities = session.capabilities().edit;
     let mut omitted = refused;
+    let (works, held) = elsewhere::split(engine, &review, works).await?;
+    omitted.extend(held);
     let (mut texts, mut operations) = (Vec::new(), Vec::new());
     for work in &works {
         if land::has_text(session, &review, work) {
@@ -152,6 +163,28 @@ pub(crate) async fn workspace_edit(
         }
     }
     Ok(json!({ "edit": build::workspace_edit(capabilities, &texts, &operations), "omitted": omitted }))
+}
+
+/// Takes a comment line that was an instruction to us out of the editor's text: it has been sent. Where that is not
+/// possible it stays; the person sees it.
+pub(crate) async fn take_out_instruction(session: &Session, uri: &Url, instruction: &str) {
+    let Some(document) = session.document(uri) else {
+        return;
+    };
+    let text = document.text();
+    let is_it = |line: &&str| {
+        comment::is_instruction_line(line) && comment::instruction(line) == Some(instruction.trim())
+    };
+    let Some(line) = text.split_inclusive('\n').find(is_it) else {
+        return;
+    };
+    let kept = text.replacen(line, "", 1);
+    let change = build::difference(&document, &kept);
+    let edit = build::workspace_edit(session.capabilities().edit, &[change], &[]);
+    let label = "Clode: the instruction was sent";
+    if !matches!(session.client().apply_edit(label, &edit).await, Outcome::Yes) {
+        tracing::debug!(%uri, "an instruction that was sent stays in the text");
+    }
 }
 
 /// The port through which the engine applies patches that need no person.
@@ -191,7 +224,7 @@ async fn apply_pending(session: &Session, run: &PipelineId) -> Result<Vec<HunkOu
     };
     let results = carry_out(session, engine, &review, &Selection::default(), scope).await?;
     note_seen(session, run, &results);
-    tell(session, &results).await;
+    tell(session, &results, APPLIED).await;
     Ok(outcomes(&results))
 }
 
@@ -238,7 +271,11 @@ async fn carry_out(
     }
     if !session.capabilities().edit.apply {
         results.extend(works.iter().map(|work| {
-            let hint = format!("run `clode-ls pipelines apply {}` in a terminal", review.id);
+            let verb = match work.file.direction {
+                Direction::In => "apply",
+                Direction::Back => "revert",
+            };
+            let hint = format!("run `clode-ls pipelines {verb} {}` in a terminal", review.id);
             work.result("failed")
                 .code("applyUnsupported")
                 .because("this editor cannot apply edits of a server")
@@ -246,6 +283,8 @@ async fn carry_out(
         }));
         return Ok(results);
     }
+    let (works, held) = elsewhere::split(engine, review, works).await?;
+    results.extend(held);
     let deadline = Instant::now() + Duration::from_millis(APPLY_LIMIT_MS);
     let (landed, mut done) = land::texts(session, review, works, deadline).await;
     results.append(&mut done);
@@ -276,8 +315,24 @@ fn note_seen(session: &Session, run: &PipelineId, results: &[FileResult]) {
         .saw(run, applied.flat_map(|result| result.hunks.clone()));
 }
 
-/// Says what the person would not see: that nothing is saved, and what is not in.
-async fn tell(session: &Session, results: &[FileResult]) {
+/// What a person is told of hunks that fared well.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    result: &'static str,
+    words: &'static str,
+}
+
+const APPLIED: Told = Told {
+    result: "applied",
+    words: "applied",
+};
+const TAKEN_BACK: Told = Told {
+    result: "reverted",
+    words: "taken back",
+};
+
+/// Says what the person would not see: that nothing is saved, and what did not happen.
+async fn tell(session: &Session, results: &[FileResult], told: Told) {
     let count = |wanted: &[&str]| {
         results
             .iter()
@@ -285,28 +340,29 @@ async fn tell(session: &Session, results: &[FileResult]) {
             .map(|result| result.hunks.len())
             .sum::<usize>()
     };
-    let (applied, unsure, missing) = (
-        count(&["applied"]),
+    let words = told.words;
+    let (done, unsure, missing) = (
+        count(&[told.result]),
         count(&["unconfirmed"]),
         count(&["failed", "conflict"]),
     );
     let in_editor = results
         .iter()
-        .any(|result| matches!(result.result, "applied" | "unconfirmed") && result.unsaved);
+        .any(|result| [told.result, "unconfirmed"].contains(&result.result) && result.unsaved);
     let mut said = Vec::new();
-    if applied + unsure > 0 {
+    if done + unsure > 0 {
         let saved = if in_editor {
             "; not saved: look at it and save"
         } else {
             ""
         };
-        said.push(format!("{} applied{saved}", hunks(applied + unsure)));
+        said.push(format!("{} {words}{saved}", hunks(done + unsure)));
     }
     if unsure > 0 {
         said.push(format!("{} of them not seen in the editor yet", hunks(unsure)));
     }
     if missing > 0 {
-        said.push(format!("{} not applied", hunks(missing)));
+        said.push(format!("{} not {words}", hunks(missing)));
     }
     if !said.is_empty() {
         let kind = if missing > 0 {

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 pub(crate) use settings::settings;
+pub(in crate::lsp) use startup::left_behind;
 
 use super::command::COMMANDS;
 use super::session::Session;

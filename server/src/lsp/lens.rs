@@ -40,7 +40,7 @@ pub(crate) fn lenses(session: &Session, params: Value) -> Result<Value> {
     let mut lenses = Vec::new();
     if let Some((id, kind)) = document_of_ours(session, &uri) {
         if let Some(run) = session.reviews().run(&id) {
-            lenses.extend(on_document(&run, kind));
+            lenses.extend(on_document(session, &run, kind));
         }
         return Ok(Value::Array(lenses));
     }
@@ -55,7 +55,7 @@ pub(crate) fn lenses(session: &Session, params: Value) -> Result<Value> {
         lenses.extend(
             document
                 .as_ref()
-                .map(|document| at_origin(&run, &uri, document))
+                .map(|document| at_origin(session, &run, &uri, document))
                 .unwrap_or_default(),
         );
     }
@@ -82,11 +82,11 @@ fn document_of_ours(session: &Session, uri: &Url) -> Option<(clode_core::id::Pip
     }
 }
 
-fn on_document(run: &RunReview, kind: GateKind) -> Vec<Value> {
+fn on_document(session: &Session, run: &RunReview, kind: GateKind) -> Vec<Value> {
     let Some(open) = run.gate(kind) else {
         return Vec::new();
     };
-    gate::answers(run, open)
+    gate::answers(session, run, open)
         .into_iter()
         .map(|answer| lens(at_line(0), &answer.title, answer.command, &answer.arguments))
         .collect()
@@ -119,7 +119,7 @@ fn on_hunks(run: &RunReview, file: &FileReview) -> Vec<Value> {
 }
 
 /// Where a task began, as long as it is not over.
-fn at_origin(run: &RunReview, uri: &Url, document: &Document) -> Vec<Value> {
+fn at_origin(session: &Session, run: &RunReview, uri: &Url, document: &Document) -> Vec<Value> {
     let Some(origin) = &run.machine.spec.task.origin else {
         return Vec::new();
     };
@@ -143,7 +143,7 @@ fn at_origin(run: &RunReview, uri: &Url, document: &Document) -> Vec<Value> {
     let mut lenses = vec![lens(place, &title, "clode.document", &gate::show_arguments(run))];
     for open in run.machine.open_gates() {
         lenses.extend(
-            gate::answers(run, open)
+            gate::answers(session, run, open)
                 .into_iter()
                 .map(|answer| lens(place, &answer.title, answer.command, &answer.arguments)),
         );

@@ -60,6 +60,7 @@ struct Shared {
     desk: Desk,
     reviews: super::review::Reviews,
     drafts: super::command::edit_plan::Drafts,
+    unsaved: super::sync::Unsaved,
     stop: CancellationToken,
 }
 
@@ -88,6 +89,7 @@ impl Session {
             desk: Desk::new(),
             reviews: super::review::Reviews::default(),
             drafts: super::command::edit_plan::Drafts::new(),
+            unsaved: super::sync::Unsaved::default(),
             stop: CancellationToken::new(),
         };
         Self {
@@ -113,6 +115,11 @@ impl Session {
     /// Plans that were saved and are not stored yet.
     pub(crate) fn drafts(&self) -> &super::command::edit_plan::Drafts {
         &self.shared.drafts
+    }
+
+    /// Documents that differ from the disk.
+    pub(crate) fn unsaved(&self) -> &super::sync::Unsaved {
+        &self.shared.unsaved
     }
 
     /// Fires when the server ends.

@@ -4,6 +4,7 @@
 
 mod history;
 mod marks;
+mod unsaved;
 
 #[cfg(test)]
 mod tests;
@@ -15,10 +16,12 @@ use url::Url;
 
 pub(crate) use history::{Carried, History};
 pub(crate) use marks::{ConfigMarks, ConfigProblem, check_configuration};
+pub(crate) use unsaved::Unsaved;
 
-use super::command::edit_plan;
+use super::command::{edit_plan, instruction};
 use super::review;
 use super::session::Session;
+use unsaved::Happened;
 
 /// Files on the disk that one message may tell about.
 const WATCHED_FILES_MAX: usize = 10_000;
@@ -32,6 +35,7 @@ pub(crate) fn did_open(session: &Session, params: &Value) {
         .documents()
         .open(uri.clone(), version, text.unwrap_or_default());
     session.history().forget(&uri);
+    unsaved::note(session, &uri, Happened::Edited);
     review::document_changed(session, &uri);
 }
 
@@ -67,6 +71,7 @@ pub(crate) fn did_change(session: &Session, params: &Value) {
         // A change without changes still names a version.
         let _ = documents.change(&uri, version, []);
     }
+    unsaved::note(session, &uri, Happened::Edited);
     review::document_changed(session, &uri);
 }
 
@@ -77,6 +82,8 @@ pub(crate) fn did_save(session: &Session, params: &Value) {
         look_at_configuration(session);
     }
     edit_plan::saved(session, &uri);
+    instruction::saved(session, &uri);
+    unsaved::note(session, &uri, Happened::Settled);
     review::document_changed(session, &uri);
 }
 
@@ -85,6 +92,7 @@ pub(crate) fn did_close(session: &Session, params: &Value) {
     let Some(uri) = uri_of(params) else { return };
     session.documents().close(&uri);
     session.history().forget(&uri);
+    unsaved::note(session, &uri, Happened::Settled);
     review::document_changed(session, &uri);
 }
 
@@ -99,6 +107,7 @@ pub(crate) fn did_change_watched_files(session: &Session, params: &Value) {
     let mut configuration_changed = false;
     for uri in uris.take(WATCHED_FILES_MAX) {
         configuration_changed |= is_configuration(&uri);
+        unsaved::note(session, &uri, Happened::Settled);
         review::document_changed(session, &uri);
     }
     if configuration_changed {

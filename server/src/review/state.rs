@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use clode_core::id::HunkId;
-use clode_core::pipeline::{HunkState, Machine, PatchStage};
+use clode_core::pipeline::{HunkRecord, HunkState, Machine, PatchStage};
 use clode_core::workspace::{self, Change, Conflict, FileChange, FileMode, Hunk, HunkKind, Placed};
 
 use super::observe::{Content, FileNow, Seen};
@@ -66,6 +66,20 @@ pub(crate) fn hunks_now(file: &FileChange, machine: &Machine, now: &FileNow) -> 
             judged(durable, placed, seen, was_open)
         })
         .collect()
+}
+
+/// Whether the hunk is in the user's text, as far as is known: only that can be taken back.
+pub(crate) fn can_go_back(record: Option<&HunkRecord>, now: &HunkNow) -> bool {
+    let was_applied =
+        record.is_some_and(|record| matches!(record.state, HunkState::Applied | HunkState::Unconfirmed));
+    was_applied || now.state == HunkState::Applied
+}
+
+/// The run as if nothing had been decided about its hunks: so the way back of a patch begins.
+pub(crate) fn nothing_decided(machine: &Machine) -> Machine {
+    let mut machine = machine.clone();
+    machine.hunks.clear();
+    machine
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

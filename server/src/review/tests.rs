@@ -83,6 +83,7 @@ fn file(change: Change, kind: HunkKind) -> FileChange {
         result_blob: Some("2".to_owned()),
         binary_patch: None,
         similarity: None,
+        direction: clode_core::workspace::Direction::In,
         hunks: vec![Hunk {
             id: HunkId::new("h"),
             kind,

@@ -1,5 +1,7 @@
 //! The command line as a person or a script uses it.
 
+mod again;
+
 use std::time::Duration;
 
 use clode_tests::cli::{Cli, Finished};
@@ -221,18 +223,14 @@ async fn what_is_not_applied_at_once_can_be_applied_later() {
 }
 
 #[tokio::test]
-async fn what_was_applied_is_taken_back_or_put_on_a_branch() {
+async fn what_was_applied_is_put_on_a_branch() {
     let stage = Stage::demo();
     let cli = cli(&stage);
-    if !cli.offers(&["pipelines"], "revert").await || !cli.offers(&["pipelines"], "branch").await {
+    if !cli.offers(&["pipelines"], "branch").await {
         return;
     }
     cli.run(&with(RUN, &["--yes"])).await.assert_code(0);
     let run = only_run(&cli).await;
-
-    cli.run(&["pipelines", "revert", &run]).await.assert_code(0);
-    stage.assert_untouched();
-    cli.run(&["pipelines", "apply", &run]).await.assert_code(0);
     cli.run(&["pipelines", "branch", &run, "agents/multiply"])
         .await
         .assert_code(0);

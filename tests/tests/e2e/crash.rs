@@ -161,6 +161,35 @@ async fn a_developer_goes_on_after_the_last_tool_and_the_call_in_flight_is_shown
 }
 
 #[tokio::test]
+async fn a_question_survives_and_the_turn_that_asked_it_is_not_paid_for_again() {
+    let api = ScriptedApi::start(team(|s| {
+        s.replies(calls("ask_person", json!({ "question": "Should it round?" })))
+            .replies(edits())
+            .replies(says("multiply is written."))
+    }));
+    let stage = Stage::api(&api);
+    let mut editor = opened(&stage);
+    let run = editor.run(&stage.request(&editor));
+    editor.approve(&run, "plan");
+    let before = editor.until_gate(&run, "question");
+
+    let mut editor = kill_and_open_again(&stage, editor).await;
+
+    let after = editor.until_gate(&run, "question");
+    assert_eq!(gate(&after, "question")["id"], gate(&before, "question")["id"]);
+    let answer = json!({
+        "pipelineId": run, "approvalId": gate(&after, "question")["id"], "approved": true, "comment": "Yes.",
+    });
+    editor.must("clode.pipeline.approve", &answer);
+    editor.until_gate(&run, "patch");
+    let done = finish(&stage, &mut editor, &run);
+    assert_usd(&done["metrics"]["totalCost"], cost_of(CALLS - 1));
+    drop(editor);
+    api.assert_clean();
+    assert_eq!(api.requests_of("developer").len(), 3);
+}
+
+#[tokio::test]
 async fn a_patch_gate_survives_and_its_hunks_can_be_applied() {
     let api = ScriptedApi::start(team(develops));
     let stage = Stage::api(&api);

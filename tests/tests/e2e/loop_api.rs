@@ -34,6 +34,38 @@ fn step<'a>(detail: &'a Value, agent: &str) -> &'a Value {
 }
 
 #[tokio::test]
+async fn a_step_that_is_done_again_begins_from_the_files_of_the_step_before_and_repeats_no_other() {
+    let api = ScriptedApi::start(team(|s| develops(develops(s))));
+    let stage = Stage::api(&api);
+    let mut editor = opened(&stage);
+    let run = editor.run(&stage.request(&editor));
+    editor.approve(&run, "plan");
+    editor.until_gate(&run, "patch");
+    editor.must("clode.pipeline.cancel", &json!({ "pipelineId": run }));
+    editor.until_status(&run, "cancelled");
+
+    let again = json!({ "pipelineId": run, "fromStep": "developer" });
+    editor.must("clode.pipeline.retry", &again);
+    editor.until_gate(&run, "patch");
+    editor.approve(&run, "patch");
+    let done = editor.until_status(&run, "completed");
+
+    assert_eq!(editor.text(&stage.file()), MODULE.replace(OLD, NEW));
+    let attempts =
+        ["taskMaster", "architect", "developer"].map(|agent| step(&done, agent)["attempts"].as_u64());
+    assert_eq!(attempts, [1, 1, 2].map(Some), "{:#}", done["steps"]);
+    // The second time the Developer read the file as it was before the first.
+    let read = api.requests_of("developer")[5].body["messages"].to_string();
+    assert!(
+        read.contains("TODO: write it") && !read.contains("return a * b"),
+        "{read}"
+    );
+    assert_usd(&done["metrics"]["totalCost"], cost_of(11));
+    drop(editor);
+    api.assert_clean();
+}
+
+#[tokio::test]
 async fn a_developer_reads_edits_and_tests_and_every_token_is_accounted_for() {
     let api = ScriptedApi::start(team(develops));
     let stage = Stage::api(&api);

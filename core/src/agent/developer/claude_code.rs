@@ -108,6 +108,7 @@ async fn in_folder(
     let spoken = Spoken {
         provider: Some(contract.provider.clone()),
         model: host.model(),
+        ..Spoken::default()
     };
     Ok(Report {
         note: text

@@ -10,8 +10,8 @@ use crate::agent::survey;
 use crate::agent::test_command::{self, Bench, Ran};
 use crate::agent::tool_loop::{Host, Transcript};
 use crate::agent::toolbox::ToolAnswer;
-use crate::engine::{ModelAnswer, StepContext};
-use crate::pipeline::{StepFailure, StepFailureClass, TestRun};
+use crate::engine::{Files, ModelAnswer, StepContext};
+use crate::pipeline::{GateRequest, StepFailure, StepFailureClass, TestRun};
 use crate::provider::Request;
 use crate::task::TestCommand;
 use crate::workspace::Root;
@@ -28,6 +28,11 @@ const KEPT_NAMES: [&str; 9] = [
     "uv.lock",
     "Gemfile.lock",
 ];
+/// Longest question to a person (characters).
+const QUESTION_CHARS_MAX: usize = 2_000;
+/// What an agent gets whose question a person left to it.
+const DECIDE_YOURSELF: &str =
+    "The person leaves it to you: decide, and say in your report what you decided and why.";
 /// Most of a test's output that a model gets (bytes).
 const TOLD_BYTES_MAX: usize = 16 * 1024;
 
@@ -181,8 +186,21 @@ impl Host for StepHost<'_> {
         Box::pin(self.run_all())
     }
 
-    fn checkpoint(&self, transcript: Vec<u8>) -> BoxFuture<'_, Result<(), StepFailure>> {
-        Box::pin(async move { Ok(self.context.checkpoint(transcript, &self.note()).await?) })
+    fn ask(&self, question: String) -> BoxFuture<'_, Result<ToolAnswer, StepFailure>> {
+        Box::pin(async move {
+            let text: String = question.chars().take(QUESTION_CHARS_MAX).collect();
+            let answer = self.context.ask(GateRequest::Question { text }).await?;
+            Ok(ToolAnswer::fine(
+                match answer.comment.filter(|_| answer.approved) {
+                    Some(words) => format!("The person answers: {words}"),
+                    None => DECIDE_YOURSELF.to_owned(),
+                },
+            ))
+        })
+    }
+
+    fn checkpoint(&self, transcript: Vec<u8>, files: Files) -> BoxFuture<'_, Result<(), StepFailure>> {
+        Box::pin(async move { Ok(self.context.checkpoint(transcript, files, &self.note()).await?) })
     }
 
     fn say(&self, words: String) {

@@ -8,7 +8,7 @@ use crate::agent::survey::Depth;
 use crate::agent::task_master::look;
 use crate::agent::tool_loop::{Conversation, Rest, Setting, Transcript};
 use crate::agent::toolbox::{Access, Toolbox};
-use crate::agent::{briefing, detect};
+use crate::agent::{briefing, detect, recall};
 use crate::engine::StepContext;
 use crate::error::{Error, Kind};
 use crate::pipeline::StepFailure;
@@ -41,6 +41,14 @@ pub(super) async fn work(context: &StepContext, assignment: &Assignment) -> Resu
         tokens_max,
         window_tokens,
     };
+    let key = recall::key_of_conversation(context, &setting, &opening, &tests).await?;
+    if let Some((text, spoken)) = recall::conversation(context, &key, &toolbox).await? {
+        return Ok(Report {
+            text,
+            note: None,
+            spoken,
+        });
+    }
     let host = StepHost::changing(context, tests);
     let mut transcript = host.resumed().await?.unwrap_or_else(|| Transcript::new(opening));
     transcript.renew(setting.turns_max);
@@ -56,6 +64,9 @@ pub(super) async fn work(context: &StepContext, assignment: &Assignment) -> Resu
     if matches!(rest, Rest::Said(_)) && untouched && !changes_nothing(assignment) {
         conversation.transcript.tell(NUDGE);
         rest = conversation.run().await?;
+    }
+    if let Rest::Said(text) = &rest {
+        recall::keep_conversation(context, key, text, &mut conversation).await?;
     }
     report(context, rest, conversation.spoken).await
 }

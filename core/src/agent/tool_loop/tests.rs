@@ -9,7 +9,7 @@ use super::*;
 use crate::agent::assignment::Assignment;
 use crate::agent::prompt::Prompt;
 use crate::agent::survey::{Depth, Survey};
-use crate::agent::toolbox::Access;
+use crate::agent::toolbox::{Access, Repeated};
 use crate::agent::{answer, briefing};
 use crate::config::{Config, Context};
 use crate::provider::http::Http;
@@ -55,6 +55,7 @@ impl Stage {
             response,
             provider: "demo".to_owned(),
             model: "demo".to_owned(),
+            cost: crate::money::Money::ZERO,
         })
     }
 }
@@ -69,7 +70,11 @@ impl Host for Stage {
         Box::pin(async { Ok(ToolAnswer::fine("Test run: `cargo test`: passed, exit code: 0\n")) })
     }
 
-    fn checkpoint(&self, transcript: Vec<u8>) -> BoxFuture<'_, Result<(), StepFailure>> {
+    fn ask(&self, question: String) -> BoxFuture<'_, Result<ToolAnswer, StepFailure>> {
+        Box::pin(async move { Ok(ToolAnswer::fine(format!("The person answers: about {question}"))) })
+    }
+
+    fn checkpoint(&self, transcript: Vec<u8>, _files: Files) -> BoxFuture<'_, Result<(), StepFailure>> {
         self.checkpoints.lock().expect("free").push(transcript);
         Box::pin(async { Ok(()) })
     }
@@ -334,6 +339,37 @@ async fn a_conversation_ends_at_its_limit_and_is_taken_up_from_its_checkpoint() 
     assert!(Transcript::from_bytes(b"{\"version\":9}").is_none());
 }
 
+#[tokio::test]
+async fn a_turn_that_was_paid_for_is_kept_before_its_tools_run_and_is_not_asked_for_again() {
+    let (_place, tools) = repository();
+    let asks = use_tool("a", "ask_person", json!({ "question": "Which sums?" }));
+    let stage = Stage::new(vec![
+        said(Stop::ToolUse, vec![asks]),
+        said(Stop::EndTurn, vec![words("Done.")]),
+    ]);
+    let mut talk = conversation(&stage, &tools, Message::user("go"));
+    talk.run().await.expect("rests");
+    let first = stage.checkpoints.lock().expect("free").first().cloned();
+
+    let mut again = conversation(&stage, &tools, Message::user("another opening"));
+    again.transcript = Transcript::from_bytes(&first.expect("a checkpoint")).expect("readable");
+    stage
+        .script
+        .lock()
+        .expect("free")
+        .push_back(said(Stop::EndTurn, vec![words("Done.")]));
+    assert_eq!(again.run().await.expect("rests"), Rest::Said("Done.".to_owned()));
+
+    let asked = stage.asked.lock().expect("free");
+    assert_eq!(asked.len(), 3, "the turn with the question was paid for once");
+    assert_eq!(asked[1].messages, asked[2].messages);
+    let answer = asked[2].messages.last().expect("the answer");
+    assert!(
+        format!("{answer:?}").contains("The person answers: about Which sums?"),
+        "{answer:?}"
+    );
+}
+
 #[test]
 fn the_oldest_results_are_dropped_when_the_window_is_full() {
     let mut transcript = Transcript::new(Message::user("the task"));
@@ -381,4 +417,39 @@ fn the_oldest_results_are_dropped_when_the_window_is_full() {
         before.messages.len(),
         "every call keeps its result"
     );
+}
+
+#[tokio::test]
+async fn what_the_tools_did_is_part_of_each_checkpoint_and_has_gaps_once_a_command_ran() {
+    let (_place, tools) = repository();
+    let read = |id| vec![use_tool(id, "read_file", json!({ "path": "README.md" }))];
+    let stage = Stage::new(vec![
+        said(Stop::ToolUse, read("a")),
+        said(Stop::ToolUse, vec![use_tool("b", "run_test", json!({}))]),
+        said(Stop::ToolUse, read("c")),
+        said(Stop::EndTurn, vec![words("Done.")]),
+    ]);
+    let mut talk = conversation(&stage, &tools, Message::user("Look."));
+    talk.run().await.expect("done");
+
+    let stored = stage.checkpoints.lock().expect("free").clone();
+    let records: Vec<Record> = stored
+        .iter()
+        .map(|bytes| Transcript::from_bytes(bytes).expect("a transcript").record)
+        .collect();
+    let complete: Vec<bool> = records.iter().map(Record::is_complete).collect();
+    assert_eq!(complete, [true, false, false]);
+    let (_elsewhere, same) = repository();
+    assert_eq!(same.repeat(&records[0]), Repeated::Same);
+}
+
+#[test]
+fn a_transcript_of_an_earlier_version_has_gaps() {
+    let mut stored = serde_json::to_value(Transcript::new(Message::user("Look."))).expect("JSON");
+    let fields = stored.as_object_mut().expect("an object");
+    fields.remove("record");
+    fields.remove("cost");
+    let bytes = serde_json::to_vec(&stored).expect("JSON");
+    let taken_up = Transcript::from_bytes(&bytes).expect("it is still read");
+    assert!(!taken_up.record.is_complete());
 }

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::agent::survey::tokens_of_bytes;
+use crate::agent::toolbox::Record;
 use crate::error::{Error, Result};
+use crate::money::Money;
 use crate::provider::{Content, Message, Role, SystemBlock};
 
 /// Version of the stored form.
@@ -26,6 +28,12 @@ pub(in crate::agent) struct Transcript {
     pub(in crate::agent) turns: u32,
     /// What the model gets.
     pub(in crate::agent) messages: Vec<Message>,
+    /// What the model did with its tools.
+    #[serde(default = "Record::with_gaps")]
+    pub(in crate::agent) record: Record,
+    /// What its calls cost.
+    #[serde(default)]
+    pub(in crate::agent) cost: Money,
 }
 
 impl Transcript {
@@ -35,6 +43,8 @@ impl Transcript {
             version: VERSION,
             turns: 0,
             messages: vec![opening],
+            record: Record::default(),
+            cost: Money::ZERO,
         }
     }
 

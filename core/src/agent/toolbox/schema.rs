@@ -47,6 +47,13 @@ pub(super) fn specs(access: Access) -> Vec<ToolSpec> {
                 &["path", "old_text", "new_text"],
             ),
             tool("delete_file", "Deletes a file.", &json!({ "path": path }), &["path"]),
+            tool(
+                "ask_person",
+                "Asks the person who gave the task, and waits for the answer, perhaps for hours. Only for what neither \
+                 the task nor the repository can tell and where a wrong guess would make the work useless.",
+                &json!({ "question": { "type": "string", "description": "One question that can be answered in a sentence." } }),
+                &["question"],
+            ),
             tool("run_test", "Runs the test commands of the task and answers what they print.", &json!({}), &[]),
         ]);
     }

@@ -38,6 +38,19 @@ pub struct WorktreeSettings {
     pub include: Vec<String>,
 }
 
+/// How long and how much of ended runs is kept (user configuration only).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RetentionSettings {
+    /// Ended runs go after so many days.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3650))]
+    pub days: Option<u32>,
+    /// Most space that runs and their snapshots take together; beyond it the oldest ended ones go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<ByteSize>,
+}
+
 /// What agents get to see of the repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

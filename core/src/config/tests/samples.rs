@@ -192,6 +192,8 @@ fn the_built_in_layer_is_right_and_sets_everything_that_the_code_has_a_fallback_
         "circuitBreaker.openMs",
         "worktrees.pool",
         "worktrees.maxBytes",
+        "retention.days",
+        "retention.maxBytes",
         "context.maxTokens",
         "context.maxFileBytes",
         "knowledge.enabled",

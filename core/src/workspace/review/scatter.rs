@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::workspace::lines;
 use crate::workspace::merge::{Merge, Piece, Place, Placement};
-use crate::workspace::patch::Hunk;
+use crate::workspace::patch::{FileChange, Hunk};
 
 /// A hunk whose changes fit one by one.
 #[derive(Debug, Clone)]
@@ -26,8 +26,6 @@ pub(super) struct Part {
     pub(super) presence: Presence,
     /// What brings it in.
     pub(super) bring: String,
-    /// What takes it back.
-    pub(super) take_back: String,
 }
 
 /// Whether a change is in the current text.
@@ -39,7 +37,7 @@ pub(super) enum Presence {
 
 /// Those of the hunks that fit nowhere as a whole, but change by change.
 pub(super) fn scattered(
-    base: &str,
+    file: &FileChange,
     current: &str,
     hunks: &[&Hunk],
     whole: &Placement,
@@ -56,7 +54,8 @@ pub(super) fn scattered(
     if !(0..hunks.len()).any(|number| is_doubtful(number) && several(number)) {
         return BTreeMap::new();
     }
-    let merge = Merge::new(base, current, &pieces);
+    let base = file.base_text.as_deref().unwrap_or_default();
+    let merge = Merge::new(base, current, &pieces, file.direction);
     let fine = merge.places(|piece| owners.get(piece).is_some_and(|owner| applied(*owner)));
     let mut found = BTreeMap::new();
     for number in (0..hunks.len()).filter(|number| is_doubtful(*number)) {
@@ -97,11 +96,9 @@ fn part(merge: &Merge<'_>, fine: &Placement, piece: usize) -> Option<Part> {
         Place::Taken(_) => return None,
     };
     let bring = merge.bring(piece, &lines, fine.end);
-    let take_back = merge.take_back(piece, &lines, fine.end);
     Some(Part {
         lines,
         presence,
         bring,
-        take_back,
     })
 }

@@ -43,7 +43,7 @@ fn merge_whole(file: &FileChange, current: &str) -> Whole {
             new_text: result_lines.get(edit.new).unwrap_or_default().concat(),
         })
         .collect();
-    let merge = Merge::new(base, current, &pieces);
+    let merge = Merge::new(base, current, &pieces, file.direction);
     let (mut text, mut at) = (String::new(), 0);
     let placement = merge.places(|_| false);
     for (number, place) in placement.places.iter().enumerate() {

@@ -80,7 +80,7 @@ async fn every_kind_of_change_lands_on_disk_and_again_changes_nothing() {
         symlink("link target", root.join("link")).unwrap();
     })
     .await;
-    let before = world.user_git();
+    let (before, original) = (world.user_git(), files_of(&world.project()));
 
     let outcomes = apply_all(&world, &repository, &patch).await;
 
@@ -101,6 +101,79 @@ async fn every_kind_of_change_lands_on_disk_and_again_changes_nothing() {
     let again = apply_all(&world, &repository, &patch).await;
     assert_eq!(results(&again), results(&outcomes));
     assert_eq!(files_of(&world.project()), files_of(&slot));
+
+    let back = patch.reversed(|_| true);
+    let taken_back = apply_all(&world, &repository, &back).await;
+    assert!(
+        taken_back
+            .iter()
+            .all(|outcome| outcome.result == Applied::Applied),
+        "{taken_back:#?}"
+    );
+    assert_eq!(files_of(&world.project()), original);
+    assert!(!world.project().join("new").exists() && !world.project().join("other").exists());
+    assert_eq!(world.user_git(), before);
+    let again = apply_all(&world, &repository, &back).await;
+    assert_eq!(results(&again), results(&taken_back));
+    assert_eq!(files_of(&world.project()), original);
+}
+
+#[tokio::test]
+async fn what_was_changed_since_it_was_applied_is_not_taken_back() {
+    let world = World::new().await;
+    for path in ["merged", "clash", "moved"] {
+        world.write(path, &numbered(9, "\n"));
+    }
+    world.write("deleted", "x\n");
+    write(&world.project().join("image"), &[0, 1, 2]);
+    world.commit_all();
+    let (repository, patch, _) = patch_of(&world, |slot| {
+        let changed = numbered(9, "\n").replace("line 3\n", "LINE 3\n");
+        for path in ["merged", "clash"] {
+            write(&slot.root.join(path), changed.as_bytes());
+        }
+        std::fs::remove_file(slot.root.join("deleted")).unwrap();
+        std::fs::remove_file(slot.root.join("moved")).unwrap();
+        write(&slot.root.join("place"), changed.as_bytes());
+        write(&slot.root.join("image"), &[0, 9]);
+        write(&slot.root.join("new"), b"agent\n");
+    })
+    .await;
+    apply_all(&world, &repository, &patch).await;
+    let applied = std::fs::read_to_string(world.project().join("merged")).unwrap();
+    world.write("merged", &applied.replace("LINE 3\n", "LINE 3\nmine\n"));
+    world.write("clash", &applied.replace("LINE 3\n", "LINE 3 and mine\n"));
+    world.write("place", &applied.replace("line 8\n", "eight\n"));
+    world.write("deleted", "mine\n");
+    world.write("new", "agent\nmine\n");
+    write(&world.project().join("image"), &[0, 9, 9]);
+
+    let mut outcomes = apply_all(&world, &repository, &patch.reversed(|_| true)).await;
+
+    outcomes.sort_by(|one, other| one.path.cmp(&other.path));
+    let expected = [
+        ("clash", Applied::Conflict),
+        ("deleted", Applied::Conflict),
+        ("image", Applied::Conflict),
+        ("merged", Applied::Applied),
+        ("moved", Applied::Applied),
+        ("new", Applied::Conflict),
+    ];
+    assert_eq!(results(&outcomes), expected);
+    let now = |path: &str| std::fs::read(world.project().join(path)).unwrap();
+    assert_eq!(
+        now("merged"),
+        numbered(9, "\n")
+            .replace("line 3\n", "line 3\nmine\n")
+            .into_bytes()
+    );
+    assert_eq!(
+        now("moved"),
+        numbered(9, "\n").replace("line 8\n", "eight\n").into_bytes()
+    );
+    assert_eq!(now("deleted"), b"mine\n");
+    assert_eq!(now("image"), [0, 9, 9]);
+    assert!(!world.project().join("place").exists());
 }
 
 #[tokio::test]

@@ -226,7 +226,7 @@ async fn a_result_keeps_the_commits_of_ours_that_it_stands_on() {
         .await
         .unwrap();
     world.workspaces.release(slot).await;
-    world.workspaces.janitor(0, |_| false).await.unwrap();
+    world.sweep_every_slot().await;
     age(&world, &repository);
 
     let needed = BTreeSet::from([collected.commit.clone()]);
@@ -260,7 +260,7 @@ async fn secret_files_stay_with_their_snapshot_and_out_of_reach_of_agents() {
     assert!(slot.root.join("new/file.txt").exists() && !slot.root.join(".env").exists());
     drop(slot);
 
-    world.workspaces.janitor(0, |_| false).await.unwrap();
+    world.sweep_every_slot().await;
     assert_eq!(tidy(&world, &[]).await.refs, 2);
     assert_eq!(contents(&room.join("sealed")), (0, 0));
 }

@@ -102,6 +102,25 @@ impl World {
             .unwrap()
     }
 
+    /// Sweeps until no slot is left. A child that another test is just starting shares our locks until it becomes
+    /// its program.
+    pub(super) async fn sweep_every_slot(&self) {
+        for _ in 0..200 {
+            if self
+                .workspaces
+                .janitor(0, |_| false)
+                .await
+                .unwrap()
+                .kept
+                .is_empty()
+            {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("a slot is still in use");
+    }
+
     pub(super) async fn text_at(
         &self,
         repository: &Repository,

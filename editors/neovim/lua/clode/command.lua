@@ -64,6 +64,12 @@ local function is_alive(summary)
   return not text.ENDED[summary.status]
 end
 
+---@param summary table
+---@return boolean
+local function has_ended(summary)
+  return not is_alive(summary)
+end
+
 ---@param status string
 ---@return fun(summary: table): boolean
 local function is(status)
@@ -154,6 +160,13 @@ local SUBCOMMANDS = {
     end)
   end,
   diff = forward("clode.pipeline.showDiff", any),
+  revert = function(_, id)
+    with_pipeline(id, has_ended, function(summary, client)
+      server.request(client, "clode.pipeline.revert", { pipelineId = summary.pipelineId }, function(answer)
+        review.report(answer, "took back " .. text.title(summary))
+      end)
+    end)
+  end,
   next = function()
     review.go(1)
   end,
@@ -190,7 +203,7 @@ function M.names()
 end
 
 --- Subcommands that take the id of a pipeline.
-local TAKES_PIPELINE = { "cancel", "pause", "resume", "edit", "plan", "diff", "accept!" }
+local TAKES_PIPELINE = { "cancel", "pause", "resume", "edit", "plan", "diff", "revert", "accept!" }
 
 ---@param lead string what is typed of the word
 ---@param typed string the whole command line

@@ -159,6 +159,7 @@ async fn opened(caller: &Caller, app: &App, findings: &mut Vec<Finding>) {
         ),
         Err(error) => Finding::broken("cache", &error),
     });
+    findings.push(kept_results(app).await);
     let loaded = match here(caller, app).await {
         Ok(Some(configured)) => {
             findings.push(trust(&configured));
@@ -171,6 +172,30 @@ async fn opened(caller: &Caller, app: &App, findings: &mut Vec<Finding>) {
         Err(error) => return findings.push(Finding::broken("repository", &error)),
     };
     configuration(&loaded, findings);
+}
+
+/// Results that nobody applied and whose pipelines have expired.
+async fn kept_results(app: &App) -> Finding {
+    let (name, salvaged) = ("results", app.engine.services().workspaces.salvaged().await);
+    match salvaged {
+        Ok(salvaged) if salvaged.is_empty() => {
+            Finding::ok(name, "no pipeline expired with a result that nobody applied")
+        }
+        Ok(salvaged) => {
+            let runs: Vec<&str> = salvaged.iter().map(|one| one.run.as_str()).collect();
+            let message = format!(
+                "kept of pipelines that have expired, and that nobody applied: {}",
+                runs.join(", ")
+            );
+            let hint = "`clode-ls pipelines patch ID` prints the patch, in the repository that it is of";
+            Finding::warning(name, message, hint)
+        }
+        Err(error) => Finding::warning(
+            name,
+            error.message,
+            "git must be able to read the state directory",
+        ),
+    }
 }
 
 async fn here(caller: &Caller, app: &App) -> clode_core::Result<Option<Arc<Configured>>> {

@@ -6,12 +6,13 @@ use std::time::Duration;
 use clode_core::engine::{Orphan, Signal};
 use clode_core::id::PipelineId;
 use clode_core::pipeline::{Answer, Gate, GateKind, Status};
+use clode_core::store::RunRow;
 use clode_core::{Error, Result};
 
-use super::{Apply, Approve, Driven, Operation, Reject, Retry, approval, hunks, step};
+use super::{Approve, Driven, Hunks, Operation, Reject, Retry, approval, hunks, step};
 use crate::app::App;
 use crate::cli::desk::{Caller, by_command_line};
-use crate::cli::disk::{Consent, Disk, Wanted};
+use crate::cli::disk::{Consent, Disk, Report, Wanted};
 use crate::cli::drive::{self, Drive, Since};
 use crate::cli::gate::Approvals;
 use crate::cli::{Exit, apply, render};
@@ -45,7 +46,8 @@ impl Control<'_> {
                 };
                 self.signal(&one.pipeline(), cancel, Status::is_ended).await
             }
-            Operation::Apply(apply) => self.apply(&apply).await,
+            Operation::Apply(hunks) => self.apply(&hunks).await,
+            Operation::Revert(hunks) => self.revert(&hunks).await,
             Operation::Delete(one) => self.delete(&one.pipeline()).await,
             Operation::List(_) | Operation::Show(_) | Operation::Patch(_) => {
                 Err(Error::internal("looking is no control"))
@@ -224,46 +226,66 @@ impl Control<'_> {
         Ok(Exit::Done)
     }
 
-    async fn apply(&self, wanted: &Apply) -> Result<Exit> {
-        let (engine, run) = (&self.app.engine, PipelineId::new(wanted.id.as_str()));
+    async fn apply(&self, named: &Hunks) -> Result<Exit> {
+        let (run, row, wanted) = self.meant(named).await?;
+        let engine = &self.app.engine;
+        let report = apply::decide(engine, &run, &wanted, Consent::Person, Orphan::Adopt).await?;
+        engine.shutdown().await;
+        Ok(self.report(&report, &row, "Nothing is pending."))
+    }
+
+    async fn revert(&self, named: &Hunks) -> Result<Exit> {
+        let (run, row, wanted) = self.meant(named).await?;
+        let engine = &self.app.engine;
+        let report = apply::revert(engine, &run, &wanted).await?;
+        engine.shutdown().await;
+        Ok(self.report(&report, &row, "Nothing of it is in the files."))
+    }
+
+    /// The run and the hunks of it that were named; unknown ones are the caller's mistake.
+    async fn meant(&self, named: &Hunks) -> Result<(PipelineId, RunRow, Wanted)> {
+        let (engine, run) = (&self.app.engine, PipelineId::new(named.id.as_str()));
         let row = engine.row(&run).await?;
         let machine = row.machine()?;
         let patch = engine
             .patch(&machine)
             .await?
             .ok_or_else(|| Error::state("noPatch", format!("pipeline `{run}` has no patch yet")))?;
-        if let Some(unknown) = wanted.files.iter().find(|path| patch.file(path).is_none()) {
+        if let Some(unknown) = named.files.iter().find(|path| patch.file(path).is_none()) {
             return Err(Error::usage(
                 "unknownFile",
                 format!("the patch does not change `{unknown}`"),
             ));
         }
-        if let Some(unknown) = hunks(&wanted.hunks).iter().find(|id| patch.hunk(id).is_none()) {
+        if let Some(unknown) = hunks(&named.hunks).iter().find(|id| patch.hunk(id).is_none()) {
             return Err(
                 Error::usage("unknownHunk", format!("there is no hunk `{unknown}`"))
                     .hint(format!("`clode-ls pipelines show {run} --json` lists them")),
             );
         }
-        let meant = Wanted {
-            files: wanted.files.clone(),
-            hunks: hunks(&wanted.hunks),
+        let wanted = Wanted {
+            files: named.files.clone(),
+            hunks: hunks(&named.hunks),
         };
-        let report = apply::decide(engine, &run, &meant, Consent::Person, Orphan::Adopt).await?;
-        engine.shutdown().await;
+        Ok((run, row, wanted))
+    }
+
+    /// Says what became of each file.
+    fn report(&self, report: &Report, row: &RunRow, nothing: &str) -> Exit {
         if self.caller.output.is_json() {
             self.caller
                 .output
-                .document(&apply::json(&report, Path::new(&row.top_level)));
-        } else if report.files.is_empty() {
-            self.caller.output.note("Nothing is pending.");
+                .document(&apply::json(report, Path::new(&row.top_level)));
+        } else if report.files.is_empty() && report.left.is_empty() {
+            self.caller.output.note(nothing);
         } else {
-            self.caller.output.print(&apply::lines(&report));
+            self.caller.output.print(&apply::lines(report));
         }
-        Ok(if apply::is_whole(&report) {
+        if apply::is_whole(report) {
             Exit::Done
         } else {
             Exit::Failed
-        })
+        }
     }
 
     async fn delete(&self, run: &PipelineId) -> Result<Exit> {

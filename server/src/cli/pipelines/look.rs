@@ -2,18 +2,23 @@
 
 use std::fmt::Write as _;
 
-use clode_core::engine::PipelineDetail;
+use clode_core::engine::{PipelineDetail, StepChanges};
 use clode_core::id::PipelineId;
 use clode_core::pipeline::Status;
 use clode_core::redact::neutralise;
+use clode_core::workspace::Salvaged;
 use clode_core::{Error, Result};
+use serde_json::{Value, json};
 
 use super::List;
-use crate::app::Providers;
+use crate::app::{App, Providers};
 use crate::cli::desk::Caller;
 use crate::cli::output::Colour;
 use crate::cli::render::{self, Style, paint};
 use crate::cli::{Exit, drive};
+
+/// Digits of a commit's name that are shown.
+const COMMIT_DIGITS: usize = 12;
 
 impl List {
     pub(super) async fn run(self, caller: &Caller) -> Result<Exit> {
@@ -69,11 +74,20 @@ fn status(text: &str) -> Result<Status> {
 /// One pipeline with everything.
 pub(super) async fn show(caller: &Caller, run: &PipelineId) -> Result<Exit> {
     let app = caller.open(Providers::Configured).await?;
-    let detail = drive::detail(&app.engine, run).await?;
+    let detail = match drive::detail(&app.engine, run).await {
+        Err(error) if error.code == "unknownPipeline" => return Err(gone(&app, run, error).await),
+        detail => detail?,
+    };
+    let changes = app.engine.changes_by_step(run).await;
+    let changes = changes
+        .inspect_err(|error| tracing::debug!(%error, "what each step changed cannot be told"))
+        .unwrap_or_default();
     if caller.output.is_json() {
-        caller.output.document(&detail);
+        caller.output.document(&with_changes(&detail, &changes)?);
     } else {
-        caller.output.print(&text(&detail, caller.output.colour()));
+        caller
+            .output
+            .print(&text(&detail, &changes, caller.output.colour()));
         let machine = app.engine.row(run).await?.machine()?;
         caller.output.note(&drive::how_to_go_on(run, &machine));
     }
@@ -81,20 +95,70 @@ pub(super) async fn show(caller: &Caller, run: &PipelineId) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The patch alone.
+/// The detail, and at each step that changed files the commit and how much that was.
+fn with_changes(detail: &PipelineDetail, changes: &[StepChanges]) -> Result<Value> {
+    let mut shown = serde_json::to_value(detail)
+        .map_err(|error| Error::internal(format!("a pipeline cannot be written: {error}")))?;
+    let steps = shown.get_mut("steps").and_then(Value::as_array_mut);
+    for step in steps.into_iter().flatten() {
+        let is_it = |of: &&StepChanges| step.get("id").is_some_and(|id| id == of.step.as_str());
+        if let (Some(of), Some(object)) = (changes.iter().find(is_it), step.as_object_mut()) {
+            let counts = json!({"files": of.files, "insertions": of.insertions, "deletions": of.deletions});
+            object.insert("commit".to_owned(), json!(of.commit));
+            object.insert("changes".to_owned(), counts);
+        }
+    }
+    Ok(shown)
+}
+
+/// What outlived a pipeline that has expired.
+async fn salvaged(app: &App, run: &PipelineId) -> Result<Option<Salvaged>> {
+    let all = app.engine.services().workspaces.salvaged().await?;
+    Ok(all.into_iter().find(|salvaged| salvaged.run == *run))
+}
+
+/// The refusal for a pipeline that is not there; of one that has expired it says what is left.
+async fn gone(app: &App, run: &PipelineId, unknown: Error) -> Error {
+    match salvaged(app, run).await {
+        Ok(Some(salvaged)) => {
+            let message = format!(
+                "pipeline `{run}` (`{}`) went on {}; its result, which nobody applied, is still there",
+                salvaged.title,
+                salvaged.at.rfc3339()
+            );
+            Error::state("expired", message)
+                .hint(format!("`clode-ls pipelines patch {run}` prints its patch"))
+        }
+        _ => unknown,
+    }
+}
+
+/// The patch alone; of a pipeline that has expired the one that was kept.
 pub(super) async fn patch(caller: &Caller, run: &PipelineId) -> Result<Exit> {
     let app = caller.open(Providers::Configured).await?;
-    let machine = app.engine.row(run).await?.machine()?;
-    let patch = app.engine.patch(&machine).await?.ok_or_else(|| {
-        Error::state(
-            "noPatch",
-            format!(
-                "pipeline `{run}` has no patch yet (it is {})",
-                machine.status().as_str()
-            ),
-        )
-        .hint(format!("`clode-ls pipelines show {run}` says how it stands"))
-    })?;
+    let patch = match app.engine.row(run).await {
+        Ok(row) => {
+            let machine = row.machine()?;
+            app.engine.patch(&machine).await?.ok_or_else(|| {
+                Error::state(
+                    "noPatch",
+                    format!(
+                        "pipeline `{run}` has no patch yet (it is {})",
+                        machine.status().as_str()
+                    ),
+                )
+                .hint(format!("`clode-ls pipelines show {run}` says how it stands"))
+            })?
+        }
+        Err(error) => {
+            let salvaged = salvaged(&app, run).await?.ok_or(error)?;
+            let repository = app.engine.repository(&caller.folder).await?;
+            let workspaces = &app.engine.services().workspaces;
+            workspaces
+                .patch(&repository, &salvaged.base, &salvaged.result)
+                .await?
+        }
+    };
     let text = super::marked(&patch);
     if caller.output.is_json() {
         caller
@@ -107,8 +171,19 @@ pub(super) async fn patch(caller: &Caller, run: &PipelineId) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// `2 files +10 −3 (1f0c9a2b7d44)`.
+fn counted(of: &StepChanges) -> String {
+    let files = if of.files == 1 { "file" } else { "files" };
+    let commit = of.commit.as_str();
+    let short = commit.get(..COMMIT_DIGITS).unwrap_or(commit);
+    format!(
+        "{} {files} +{} −{} ({short})",
+        of.files, of.insertions, of.deletions
+    )
+}
+
 /// For people.
-fn text(detail: &PipelineDetail, colour: Colour) -> String {
+fn text(detail: &PipelineDetail, changes: &[StepChanges], colour: Colour) -> String {
     let mut text = render::summary(detail, colour);
     let _ = writeln!(text, "Created: {}", detail.summary.created_at);
     let _ = writeln!(text, "\n{}", paint("Steps", Style::Bold, colour));
@@ -124,6 +199,13 @@ fn text(detail: &PipelineDetail, colour: Colour) -> String {
                 step.id.clone(),
                 status.unwrap_or_default(),
                 format!("${:.4}", step.cost),
+                step.saved_cost
+                    .map_or_else(String::new, |saved| format!("cached, saved ${saved:.4}")),
+                changes
+                    .iter()
+                    .find(|of| of.step.as_str() == step.id)
+                    .map(counted)
+                    .unwrap_or_default(),
                 neutralise(&summary).into_owned(),
             ]
         })

@@ -5,8 +5,8 @@ use clode_core::pipeline::{Gate, GateKind, Status};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-use super::{Action, Ask, PIPELINE_KIND};
-use crate::lsp::command::edit_plan;
+use super::{Action, Ask, PIPELINE_KIND, comment, run};
+use crate::lsp::command::{edit_plan, instruction};
 use crate::lsp::review::{RunReview, is_waiting};
 use crate::lsp::session::Session;
 use crate::review::address;
@@ -17,8 +17,9 @@ pub(super) fn actions(session: &Session, ask: &Ask) -> Vec<Action> {
     let mut actions = Vec::new();
     for run in concerned(session, ask) {
         for gate in run.machine.open_gates() {
+            actions.extend(answer_by_comment(session, ask, &run, gate));
             actions.extend(
-                answers(&run, gate)
+                answers(session, &run, gate)
                     .into_iter()
                     .map(|answer| answer.into_action(&run)),
             );
@@ -65,17 +66,52 @@ pub(crate) struct Answer {
 
 impl Answer {
     fn into_action(self, run: &RunReview) -> Action {
-        Action::new(
-            format!("{}: {}", self.title, run.title),
-            PIPELINE_KIND,
-            self.command,
-            self.arguments,
-        )
+        let title = match self.title.strip_suffix('…') {
+            Some(words) => format!("{words}: {}…", run.title),
+            None => format!("{}: {}", self.title, run.title),
+        };
+        Action::new(title, PIPELINE_KIND, self.command, self.arguments)
     }
 }
 
-/// Every answer that can be given without words. The harmless one is not first here: nothing picks by itself from a menu.
-pub(crate) fn answers(run: &RunReview, gate: &Gate) -> Vec<Answer> {
+/// The answer to a question that a comment line of ours under the cursor gives.
+fn answer_by_comment(session: &Session, ask: &Ask, run: &RunReview, gate: &Gate) -> Option<Action> {
+    if gate.kind != GateKind::Question {
+        return None;
+    }
+    let document = session.document(&ask.uri)?;
+    let line = run::line(&document, ask.range.start.line)?;
+    let text = comment::instruction(&line)?;
+    let arguments = json!({
+        "pipelineId": run.id, "approvalId": gate.id, "hunks": [], "approved": true, "comment": text,
+        "instruction": {"uri": ask.uri, "text": text},
+    });
+    let title = format!("Answer the question: {}", run.title);
+    Some(Action::new(title, PIPELINE_KIND, APPROVE, arguments))
+}
+
+/// Every answer that can be given from a menu. The harmless one is not first here: nothing picks by itself from one.
+/// Answers in words are offered where the editor can ask for them.
+pub(crate) fn answers(session: &Session, run: &RunReview, gate: &Gate) -> Vec<Answer> {
+    let mut answers = plain_answers(run, gate);
+    let capabilities = session.capabilities();
+    let can_ask = capabilities.show_document || capabilities.clode.is_some_and(|clode| clode.input);
+    if can_ask && instruction::takes_words(gate.kind) {
+        let title = match gate.kind {
+            GateKind::Question => "Write an answer…",
+            GateKind::Plan => "Request another plan…",
+            _ => "Request changes…",
+        };
+        answers.push(Answer {
+            title: title.to_owned(),
+            command: APPROVE,
+            arguments: json!({"pipelineId": run.id, "approvalId": gate.id, "hunks": [], "approved": false, "ask": true}),
+        });
+    }
+    answers
+}
+
+fn plain_answers(run: &RunReview, gate: &Gate) -> Vec<Answer> {
     let hunks: Vec<HunkId> = match gate.kind {
         GateKind::Patch => run
             .files

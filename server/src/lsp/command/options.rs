@@ -4,7 +4,7 @@ use std::fmt;
 
 use clode_core::id::AgentId;
 use clode_core::money::Money;
-use clode_core::task::{ApplyMode, CommandOrigin, RunOptions, TestCommand};
+use clode_core::task::{ApplyMode, CacheMode, CommandOrigin, RunOptions, TestCommand};
 use clode_core::{Error, Result};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -27,14 +27,6 @@ pub(super) struct RunFields {
     force: bool,
 }
 
-/// Whether earlier answers may be used.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum CacheMode {
-    Use,
-    Bypass,
-}
-
 impl RunFields {
     /// The options of the domain. Without `apply`, skipped approvals mean `direct`.
     pub(super) fn into_options(self) -> Result<RunOptions> {
@@ -50,6 +42,7 @@ impl RunFields {
             agents: self.agents.map(|ids| ids.into_iter().map(AgentId::new).collect()),
             pipeline: self.pipeline.unwrap_or(default.pipeline),
             apply: self.apply.unwrap_or(skipping),
+            cache: self.cache,
             force: self.force,
         })
     }

@@ -212,7 +212,7 @@ async fn watch(
             if verdict.is_some() {
                 continue;
             }
-            if is_in(session, review, work) {
+            if has_arrived(session, review, work, change) {
                 *verdict = Some(Verdict::Landed);
             } else if Instant::now() >= (begin + patience(change)).min(deadline) {
                 let is_open =
@@ -229,6 +229,13 @@ async fn watch(
             .changed_within(Duration::from_millis(POLL_MS))
             .await;
     }
+}
+
+/// Whether the text is what the edit makes of it, or nothing is left to bring in. What went out right beside
+/// somebody's own lines cannot be told from a change of theirs later.
+fn has_arrived(session: &Session, review: &RunReview, work: &Work, change: &TextChange) -> bool {
+    let now = build::text_now(session, review, &work.file);
+    now.is_some_and(|now| now.text == change.after) || is_in(session, review, work)
 }
 
 /// Whether nothing is left to bring in.

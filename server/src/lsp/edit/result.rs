@@ -9,7 +9,7 @@ use url::Url;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct FileResult {
     pub(crate) uri: Url,
-    /// `applied`, `unconfirmed`, `failed`, `conflict` or `rejected`.
+    /// `applied`, `reverted`, `unconfirmed`, `failed`, `conflict` or `rejected`.
     pub(crate) result: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) code: Option<String>,
@@ -33,6 +33,7 @@ impl FileResult {
             "unconfirmed" => HunkState::Unconfirmed,
             "conflict" => HunkState::Conflict,
             "rejected" => HunkState::Rejected,
+            "reverted" => HunkState::Reverted,
             _ => HunkState::Failed,
         };
         Self {
@@ -66,6 +67,19 @@ impl FileResult {
     pub(crate) fn unrecorded(mut self) -> Self {
         self.state = None;
         self
+    }
+
+    /// The same of the way back: what is applied there was taken back; what is not is still where it was.
+    pub(crate) fn taken_back(self) -> Self {
+        if self.result == "applied" {
+            Self {
+                result: "reverted",
+                state: Some(HunkState::Reverted),
+                ..self
+            }
+        } else {
+            self.unrecorded()
+        }
     }
 
     pub(crate) fn in_a_buffer(mut self) -> Self {

@@ -222,7 +222,7 @@ pub(crate) fn rejected(review: &RunReview, selection: &Selection) -> Result<Vec<
     Ok(results)
 }
 
-fn check(review: &RunReview, selection: &Selection) -> Result<()> {
+pub(crate) fn check(review: &RunReview, selection: &Selection) -> Result<()> {
     for id in &selection.hunks {
         let recorded = review.machine.hunks.iter().any(|record| record.id == *id);
         if !recorded && review.patch.as_ref().is_none_or(|patch| patch.hunk(id).is_none()) {

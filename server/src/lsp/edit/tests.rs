@@ -1,5 +1,7 @@
 //! Applies through editors that are honest, lie, hide, refuse, and stay silent.
 
+mod revert;
+
 use clode_core::pipeline::HunkState::{Applied, Failed, Pending, Rejected, Reverted, Unconfirmed};
 use clode_core::task::ApplyMode;
 use serde_json::{Value, json};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clode_core::Error;
 use clode_core::config::ResumeMode;
 use clode_core::engine::Engine;
+use clode_core::id::{PipelineId, RepositoryId};
 use clode_core::store::RunRow;
 use clode_core::workspace::Repository;
 use lsp_types::MessageType;
@@ -80,13 +81,37 @@ pub(super) async fn folders_changed(session: &Session) {
     session.desk().look_again().await;
 }
 
+/// The process of these runs ended while their workspace is open here too.
+pub(in crate::lsp) async fn left_behind(
+    session: &Session,
+    engine: &Engine,
+    repository: &RepositoryId,
+    runs: &[PipelineId],
+) {
+    let repositories = session.repositories();
+    let Some(repository) = repositories.iter().find(|open| open.id == *repository) else {
+        return;
+    };
+    let mut orphans = Vec::new();
+    for run in runs {
+        match (engine.row(run).await, engine.is_driven(run).await) {
+            (Ok(row), Ok(false)) if !row.finished => orphans.push(row),
+            (Err(error), _) | (_, Err(error)) => tracing::warn!(%error, %run, "the run cannot be looked at"),
+            _ => {}
+        }
+    }
+    go_on_with(session, engine, repository, orphans).await;
+}
+
 /// Drives on what nobody drives, or asks whether it should.
 async fn take_up(session: &Session, engine: &Engine, repository: &Arc<Repository>) {
-    let orphans = match engine.orphans(&repository.id).await {
-        Ok(orphans) if !orphans.is_empty() => orphans,
-        Ok(_) => return,
-        Err(error) => return tracing::warn!(%error, "runs that nobody drives cannot be listed"),
-    };
+    match engine.orphans(&repository.id).await {
+        Ok(orphans) => go_on_with(session, engine, repository, orphans).await,
+        Err(error) => tracing::warn!(%error, "runs that nobody drives cannot be listed"),
+    }
+}
+
+async fn go_on_with(session: &Session, engine: &Engine, repository: &Arc<Repository>, orphans: Vec<RunRow>) {
     let resume = engine
         .configuration(repository)
         .await
@@ -95,7 +120,7 @@ async fn take_up(session: &Session, engine: &Engine, repository: &Arc<Repository
         .into_iter()
         .partition(|row| row.status == "awaitingApproval");
     // A run that waits for a person costs nothing: whoever opens its workspace first shows its question.
-    adopt(engine, &waiting).await;
+    let waiting = adopt(engine, waiting).await;
     if !waiting.is_empty() {
         let message = format!("Clode: waiting for your answer: {}", names(&waiting));
         session.client().show_message(MessageType::Info, &message).await;
@@ -104,7 +129,10 @@ async fn take_up(session: &Session, engine: &Engine, repository: &Arc<Repository
         return;
     }
     if resume.is_ok_and(|resume| resume == ResumeMode::Auto) {
-        adopt(engine, &working).await;
+        let working = adopt(engine, working).await;
+        if working.is_empty() {
+            return;
+        }
         let message = format!("Clode: going on with what was interrupted: {}", names(&working));
         session.client().show_message(MessageType::Info, &message).await;
         return;
@@ -119,17 +147,20 @@ async fn take_up(session: &Session, engine: &Engine, repository: &Arc<Repository
             .await
             == Some(1)
         {
-            adopt(&engine, &working).await;
+            adopt(&engine, working).await;
         }
     });
 }
 
-async fn adopt(engine: &Engine, rows: &[RunRow]) {
-    for row in rows {
+/// Takes them up, and answers those that are driven here now: another server may have been faster.
+async fn adopt(engine: &Engine, mut rows: Vec<RunRow>) -> Vec<RunRow> {
+    for row in &rows {
         if let Err(error) = engine.adopt(&row.id).await {
             tracing::warn!(%error, run = %row.id, "the run cannot be taken up");
         }
     }
+    rows.retain(|row| engine.drives(&row.id));
+    rows
 }
 
 fn names(rows: &[RunRow]) -> String {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::lsp::client::Patience;
-use crate::lsp::command;
+use crate::lsp::command::{self, instruction};
 use crate::lsp::session::Session;
 
 /// The first choice everywhere.
@@ -25,12 +25,16 @@ pub(super) async fn ask(
 ) {
     let answer = match gate.kind {
         GateKind::Question if session.capabilities().clode.is_some_and(|clode| clode.input) => {
-            typed(&session, &gate, &closed).await
+            typed(&session, &gate, &closed).await.map(Choice::Give)
         }
         _ => chosen(&session, &gate, &closed).await,
     };
-    let Some(answer) = answer else { return };
-    if let Err(error) = command::give_answer(&session, &engine, &run, &gate, answer).await {
+    let done = match answer {
+        None => Ok(()),
+        Some(Choice::Give(answer)) => command::give_answer(&session, &engine, &run, &gate, answer).await,
+        Some(Choice::Write) => instruction::ask(&session, &engine, &run, &gate).await.map(drop),
+    };
+    if let Err(error) = done {
         let hint = error
             .first_hint()
             .map(|hint| format!(" ({hint})"))
@@ -43,8 +47,23 @@ pub(super) async fn ask(
     }
 }
 
-async fn chosen(session: &Session, gate: &Gate, closed: &CancellationToken) -> Option<Answer> {
-    let choices = choices(gate);
+/// What a person chose.
+#[derive(Debug)]
+enum Choice {
+    /// This answer.
+    Give(Answer),
+    /// To write the answer.
+    Write,
+}
+
+async fn chosen(session: &Session, gate: &Gate, closed: &CancellationToken) -> Option<Choice> {
+    let mut choices: Vec<(String, Choice)> = choices(gate)
+        .into_iter()
+        .map(|(title, answer)| (title, Choice::Give(answer)))
+        .collect();
+    if gate.kind == GateKind::Question && session.capabilities().show_document {
+        choices.push(("Answer…".to_owned(), Choice::Write));
+    }
     let titles: Vec<&str> = std::iter::once(LATER)
         .chain(choices.iter().map(|(title, _)| title.as_str()))
         .collect();
@@ -61,7 +80,7 @@ async fn chosen(session: &Session, gate: &Gate, closed: &CancellationToken) -> O
     choices
         .into_iter()
         .nth(picked.checked_sub(1)?)
-        .map(|(_, answer)| answer)
+        .map(|(_, choice)| choice)
 }
 
 async fn typed(session: &Session, gate: &Gate, closed: &CancellationToken) -> Option<Answer> {

@@ -19,6 +19,7 @@ use super::desk::Order;
 use super::prompt;
 use super::status::status_of;
 use super::words::{self, Shown};
+use crate::lsp::handshake::left_behind;
 use crate::lsp::review;
 use crate::lsp::session::Session;
 
@@ -171,6 +172,11 @@ impl Watcher {
                     self.alert(&run, code, message).await;
                 }
                 self.changed.insert(run);
+            }
+            Notice::Orphaned { repository, runs } => {
+                self.changed.extend(runs.iter().cloned());
+                let (session, engine) = (self.session.clone(), self.engine.clone());
+                tokio::spawn(async move { left_behind(&session, &engine, &repository, &runs).await });
             }
         }
     }

@@ -14,6 +14,11 @@ pub(super) fn costs(machine: &Machine, steps: &[StepTotals]) -> String {
         .limit()
         .map_or_else(|| "no limit".to_owned(), |limit| format!("limit {limit}"));
     let _ = writeln!(text, "Total {total} ({limit}).\n");
+    let outputs = machine.steps.iter().filter_map(|step| step.output.as_ref());
+    let saved: Money = outputs.filter_map(|output| output.saved).sum();
+    if saved > Money::ZERO {
+        let _ = writeln!(text, "Earlier results saved {saved}.\n");
+    }
     text.push_str("| step | agent | provider | model | calls | input | output | cache read | cache write | cost | unconfirmed |\n");
     text.push_str("| --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
     for step in steps {
@@ -65,6 +70,9 @@ pub(super) fn step(step: &StepRecord, status: StepStatus, document: Option<&str>
     if let Some(output) = &step.output {
         if let (Some(provider), Some(model)) = (&output.provider, &output.model) {
             let _ = writeln!(text, "\nAnswered by {provider}, {model}.");
+        }
+        if let Some(saved) = output.saved {
+            let _ = writeln!(text, "\nCached: an earlier result, which saves {saved}.");
         }
         if !output.summary.is_empty() {
             let _ = writeln!(text, "\n{}", output.summary);

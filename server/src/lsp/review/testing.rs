@@ -225,18 +225,16 @@ impl World {
             files: Vec::new(),
             hunks: hunks.to_vec(),
         };
-        let answer = edit::apply(&self.session, &self.run, &selection).await.unwrap();
-        let lines = answer["files"].as_array().unwrap().iter();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        lines
-            .map(|line| {
-                (
-                    text(&line["uri"]).rsplit("/repo/").next().unwrap().to_owned(),
-                    text(&line["result"]),
-                    text(&line["code"]),
-                )
-            })
-            .collect()
+        told(&edit::apply(&self.session, &self.run, &selection).await.unwrap())
+    }
+
+    /// Takes back; answers result and code of each line, by path.
+    pub(crate) async fn revert(&self, hunks: &[HunkId]) -> Vec<(String, String, String)> {
+        let selection = Selection {
+            files: Vec::new(),
+            hunks: hunks.to_vec(),
+        };
+        told(&edit::revert(&self.session, &self.run, &selection).await.unwrap())
     }
 
     /// All hunks in the order of the patch.
@@ -318,6 +316,20 @@ impl World {
             self.recorded().await
         );
     }
+}
+
+fn told(answer: &Value) -> Vec<(String, String, String)> {
+    let lines = answer["files"].as_array().unwrap().iter();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    lines
+        .map(|line| {
+            (
+                text(&line["uri"]).rsplit("/repo/").next().unwrap().to_owned(),
+                text(&line["result"]),
+                text(&line["code"]),
+            )
+        })
+        .collect()
 }
 
 fn types(session: &Session, uri: &Url, text: &str) {

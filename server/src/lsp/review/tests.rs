@@ -197,7 +197,11 @@ async fn only_the_kinds_that_are_asked_for_are_answered() {
     };
     assert_eq!(
         asked(&json!(["source"]), 1),
-        ["Approve patch: Make it better", "Reject patch: Make it better"]
+        [
+            "Approve patch: Make it better",
+            "Reject patch: Make it better",
+            "Request changes: Make it better…"
+        ]
     );
     assert_eq!(asked(&json!(["refactor.extract"]), 1), [] as [&str; 0]);
     assert_eq!(asked(&json!(["refactorings"]), 1), [] as [&str; 0]);
@@ -461,7 +465,15 @@ async fn a_saved_plan_becomes_the_draft_and_its_document_offers_the_answers() {
         .iter()
         .map(|lens| lens["command"]["title"].as_str().unwrap())
         .collect();
-    assert_eq!(titles, ["Approve plan", "Reject plan", "Edit plan"]);
+    assert_eq!(
+        titles,
+        [
+            "Approve plan",
+            "Reject plan",
+            "Edit plan",
+            "Request another plan…"
+        ]
+    );
 
     world.types(path.to_str().unwrap(), "# Plan\n\nwith more tests\n");
     command::edit_plan::saved(&world.session, &uri);

@@ -73,9 +73,6 @@ async fn a_file_that_is_not_open_is_opened_and_then_edited() {
 #[tokio::test]
 async fn an_applied_hunk_that_is_undone_is_reverted_and_an_applied_run_can_be_taken_back() {
     let (stage, mut editor, run, _) = at_the_patch();
-    if !editor.offers(&["clode.pipeline.revert"]) {
-        return;
-    }
     editor.approve(&run, "patch");
     editor.until_status(&run, "completed");
     assert_eq!(editor.text(&stage.file()), MODULE.replace(OLD, NEW));

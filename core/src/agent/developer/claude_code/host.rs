@@ -10,7 +10,7 @@ use super::{FORM, Stored, note};
 use crate::agent::claude::meter::Meter;
 use crate::agent::claude::session::{Host, ToolCall, Verdict};
 use crate::agent::survey;
-use crate::engine::{StepContext, WorkingDirectory};
+use crate::engine::{Files, StepContext, WorkingDirectory};
 use crate::error::{Error, Result};
 use crate::money::Money;
 use crate::pipeline::{GateRequest, PermissionAsk, StepFailure};
@@ -138,7 +138,10 @@ impl<'a> SessionHost<'a> {
         let session = self.state().session.clone();
         let stored = serde_json::to_vec(&Stored { session })
             .map_err(|error| Error::internal(format!("a checkpoint cannot be written: {error}")))?;
-        Ok(self.context.checkpoint(stored, &note(self.context, FORM)).await?)
+        Ok(self
+            .context
+            .checkpoint(stored, Files::Changed, &note(self.context, FORM))
+            .await?)
     }
 }
 

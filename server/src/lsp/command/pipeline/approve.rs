@@ -8,10 +8,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use url::Url;
 
 use crate::lsp::command::options::amount;
 use crate::lsp::command::target::{self, Fits, Named};
-use crate::lsp::command::{Invocation, arguments};
+use crate::lsp::command::{Invocation, arguments, instruction};
 use crate::lsp::edit::{self, Selection};
 use crate::lsp::session::Session;
 
@@ -21,12 +22,24 @@ struct Options {
     pipeline_id: Option<String>,
     approval_id: Option<ApprovalId>,
     gate: Option<GateKind>,
-    approved: bool,
+    /// May be missing only where the person is asked.
+    approved: Option<bool>,
+    /// Ask the person for the words of a no, or of the answer to a question.
+    #[serde(default)]
+    ask: bool,
+    /// The comment line that the words were taken from.
+    instruction: Option<InstructionLine>,
     comment: Option<String>,
     plan: Option<String>,
     choice: Option<String>,
     max_cost: Option<f64>,
     entries: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct InstructionLine {
+    uri: Url,
+    text: String,
 }
 
 pub(in crate::lsp::command) fn run(
@@ -36,6 +49,9 @@ pub(in crate::lsp::command) fn run(
     async move {
         let options: Options = arguments::read(invocation.options)?;
         let max_cost = amount("maxCost", options.max_cost)?;
+        if options.approved.is_none() && !options.ask {
+            return Err(Error::usage("invalidParams", "approved: missing"));
+        }
         let named = Named {
             pipeline: options.pipeline_id,
             approval: options.approval_id.clone(),
@@ -45,8 +61,16 @@ pub(in crate::lsp::command) fn run(
         let gate = engine
             .open_gate(&run, options.approval_id.as_ref(), options.gate)
             .await?;
+        if options.ask {
+            let opened = instruction::ask(session, engine, &run, &gate).await?;
+            let mut summary = super::summary(engine, &run).await?;
+            if let (Some(uri), Some(fields)) = (opened, summary.as_object_mut()) {
+                fields.insert("uri".to_owned(), json!(uri));
+            }
+            return Ok(summary);
+        }
         let answer = Answer {
-            approved: options.approved,
+            approved: options.approved.unwrap_or_default(),
             comment: options.comment,
             plan: options.plan,
             choice: options.choice,
@@ -54,6 +78,9 @@ pub(in crate::lsp::command) fn run(
             entries: options.entries,
         };
         give(session, engine, &run, &gate, answer).await?;
+        if let Some(line) = options.instruction {
+            edit::take_out_instruction(session, &line.uri, &line.text).await;
+        }
         super::summary(engine, &run).await
     }
     .boxed()

@@ -1,0 +1,497 @@
+//! One schedule: chance decides who works, who dies, who answers and how time goes; then everything calms down
+//! and the runs must come to their ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+
+use super::house::House;
+use super::ledgers;
+use super::ports::Ports;
+use super::process::Process;
+use super::world::{Defect, World};
+use crate::engine::Signal;
+use crate::id::PipelineId;
+use crate::money::Money;
+use crate::pipeline::{Answer, Answerer, Gate, GateKind, HunkOutcome, HunkState, Machine, PatchStage};
+use crate::store::{RunFilter, RunRow, Store};
+
+/// Things that happen before it calms down, at least and more.
+const EVENTS_MIN: u64 = 30;
+const EVENTS_MORE: u64 = 90;
+/// Rounds in which everybody does what is expected until all runs must have ended.
+const CALM_ROUNDS_MAX: u32 = 200;
+/// Servers that are open at once.
+const PROCESSES_MAX: usize = 3;
+/// Tasks that a person starts.
+const TASKS_MAX: u64 = 3;
+
+/// What a schedule came to.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    pub(super) endings: BTreeMap<String, u64>,
+    pub(super) deaths: u64,
+    pub(super) sends: u64,
+}
+
+/// Something that must never happen did.
+#[derive(Debug)]
+pub(super) struct Violation {
+    pub(super) seed: u64,
+    pub(super) what: String,
+    pub(super) trail: Vec<String>,
+}
+
+/// Whether what happens is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trail {
+    Kept,
+    NotKept,
+}
+
+/// Lives through the schedule of a seed.
+pub(super) fn live(
+    house: &House,
+    seed: u64,
+    defect: Option<Defect>,
+    trail: Trail,
+) -> Result<(Summary, Vec<String>), Violation> {
+    let world = Arc::new(World::new(seed, defect, trail == Trail::Kept));
+    crate::store::simulated::forget_fences(defect == Some(Defect::ForgottenFence));
+    let mut schedule = Schedule::new(&world, house);
+    schedule.live();
+    let summary = schedule.end();
+    match world.violation() {
+        None => Ok((summary, world.trail())),
+        Some(what) => Err(Violation {
+            seed,
+            what,
+            trail: world.trail(),
+        }),
+    }
+}
+
+struct Schedule<'a> {
+    world: Arc<World>,
+    house: &'a House,
+    /// Sees the database without being a process.
+    outside: Store,
+    processes: Vec<Process>,
+    started: u32,
+    wishes: u64,
+    deaths: u64,
+}
+
+impl<'a> Schedule<'a> {
+    fn new(world: &Arc<World>, house: &'a House) -> Self {
+        if let Err(error) = house.memory.wipe() {
+            world.violate(error.message);
+        }
+        let calm = Arc::new(World::new(0, None, false));
+        calm.calm_down();
+        Self {
+            outside: Store::simulated(
+                &house.memory,
+                Arc::new(Ports::new(calm, 0)),
+                Arc::clone(world) as _,
+            ),
+            world: Arc::clone(world),
+            house,
+            processes: Vec::new(),
+            started: 0,
+            wishes: 0,
+            deaths: 0,
+        }
+    }
+
+    fn live(&mut self) {
+        self.start_process();
+        let first = self.world.below(2) + 1;
+        for number in 0..first {
+            self.begin_task(number);
+        }
+        let events = EVENTS_MIN + self.world.below(EVENTS_MORE);
+        for _ in 0..events {
+            self.something_happens();
+            self.bury_the_dead();
+            if self.world.violation().is_some() {
+                return;
+            }
+        }
+        self.calm_down();
+    }
+
+    fn something_happens(&mut self) {
+        match self.world.below(1_000) {
+            0..420 => self.somebody_works(),
+            420..640 => self.time_goes_on(),
+            640..800 => self.a_person_acts(),
+            800..900 => self.somebody_looks_around(),
+            900..915 => self.begin_task(self.world.below(TASKS_MAX)),
+            915..935 => self.start_process(),
+            935..955 => self.somebody_is_killed(),
+            955..965 => self.somebody_closes(),
+            965..980 => self.somebody_falls_asleep_or_wakes_up(),
+            980..990 => self.a_lock_is_lost(),
+            _ => {
+                let jump = i64::try_from(self.world.below(7_200_000)).unwrap_or(0) - 3_600_000;
+                self.world.note(|| format!("the clock jumps by {jump} ms"));
+                self.world.move_clock_ms(jump);
+            }
+        }
+    }
+
+    fn some_process(&mut self) -> Option<usize> {
+        let awake: Vec<usize> = (0..self.processes.len())
+            .filter(|index| !self.processes[*index].is_suspended)
+            .collect();
+        self.world.pick(&awake).copied()
+    }
+
+    fn somebody_works(&mut self) {
+        if let Some(index) = self.some_process() {
+            let passes = 1 + u32::try_from(self.world.below(25)).unwrap_or(0);
+            self.processes[index].work(passes);
+        }
+    }
+
+    fn time_goes_on(&mut self) {
+        let ms = match self.world.below(10) {
+            0..6 => self.world.below(2_000),
+            6..9 => self.world.below(30_000),
+            _ => self.world.below(4_000_000),
+        };
+        self.move_time(ms);
+    }
+
+    fn move_time(&mut self, ms: u64) {
+        self.world.move_clock_ms(i64::try_from(ms).unwrap_or(0));
+        for process in self.processes.iter_mut().filter(|process| !process.is_suspended) {
+            process.move_time(Duration::from_millis(ms));
+            process.work(2);
+        }
+    }
+
+    fn somebody_looks_around(&mut self) {
+        if let Some(index) = self.some_process() {
+            self.processes[index].look_around();
+        }
+    }
+
+    fn begin_task(&mut self, number: u64) {
+        if let Some(index) = self.some_process() {
+            self.processes[index].begin(self.house, number);
+        }
+    }
+
+    fn start_process(&mut self) {
+        if self.processes.len() < PROCESSES_MAX {
+            self.started += 1;
+            self.processes
+                .extend(Process::start(&self.world, self.house, self.started));
+        }
+    }
+
+    fn somebody_is_killed(&mut self) {
+        if let Some(index) = self.some_process() {
+            self.deaths += 1;
+            self.processes.remove(index).kill();
+        }
+        self.somebody_is_there();
+    }
+
+    fn somebody_closes(&mut self) {
+        if let Some(index) = self.some_process() {
+            self.processes.remove(index).close();
+        }
+        self.somebody_is_there();
+    }
+
+    fn somebody_falls_asleep_or_wakes_up(&mut self) {
+        let all: Vec<usize> = (0..self.processes.len()).collect();
+        if let Some(index) = self.world.pick(&all).copied() {
+            let process = &mut self.processes[index];
+            process.is_suspended = !process.is_suspended;
+            let word = if process.is_suspended {
+                "falls asleep"
+            } else {
+                "wakes up"
+            };
+            self.world
+                .note(|| format!("process {} {word}", process.ports.process));
+        }
+    }
+
+    /// Others take it for dead while it lives, as where somebody removed the locks.
+    fn a_lock_is_lost(&mut self) {
+        let all: Vec<usize> = (0..self.processes.len()).collect();
+        if let Some(index) = self.world.pick(&all).copied() {
+            let process = &self.processes[index];
+            self.world
+                .note(|| format!("the lock of process {} is lost", process.ports.process));
+            self.world.set_alive(&process.owner, false);
+        }
+    }
+
+    fn bury_the_dead(&mut self) {
+        for index in (0..self.processes.len()).rev() {
+            if self.processes[index].ports.is_dead() {
+                self.deaths += 1;
+                self.processes.remove(index).kill();
+            }
+        }
+        self.somebody_is_there();
+    }
+
+    fn somebody_is_there(&mut self) {
+        if self.processes.iter().all(|process| process.is_suspended) {
+            for process in &mut self.processes {
+                process.is_suspended = false;
+            }
+        }
+        let mut tries = 0;
+        while self.processes.is_empty() && tries < 20 {
+            self.start_process();
+            tries += 1;
+        }
+    }
+
+    fn rows(&self) -> Vec<RunRow> {
+        let rows = self.outside.runs(RunFilter::default()).now_or_never();
+        match rows {
+            Some(Ok(rows)) => rows,
+            other => {
+                self.world.violate(format!("runs cannot be read: {other:?}"));
+                Vec::new()
+            }
+        }
+    }
+
+    fn person(&mut self) -> Answerer {
+        self.wishes += 1;
+        Answerer {
+            surface: "person".to_owned(),
+            detail: format!("wish-{}", self.wishes),
+        }
+    }
+
+    fn wish(&mut self, run: &PipelineId, by: &Answerer, signal: Signal) {
+        if let Some(index) = self.some_process() {
+            self.processes[index].wish(run, signal, &by.detail);
+        }
+    }
+
+    fn a_person_acts(&mut self) {
+        let rows = self.rows();
+        let Some(row) = self.world.pick(&rows).cloned() else {
+            return;
+        };
+        let Ok(machine) = row.machine() else {
+            return self
+                .world
+                .violate(format!("the state of `{}` cannot be read", row.id));
+        };
+        let by = self.person();
+        match self.world.below(100) {
+            0..60 => self.answer_some_gate(&row.id, &machine, by),
+            60..68 => self.wish(&row.id, &by, Signal::Pause),
+            68..80 => self.wish(&row.id, &by, Signal::Resume),
+            80..83 => self.wish(&row.id, &by.clone(), Signal::Cancel { by }),
+            83..90 => {
+                let retry = Signal::Retry {
+                    from: None,
+                    pipeline: None,
+                };
+                self.wish(&row.id, &by, retry);
+            }
+            _ => self.decide_some_hunk(&row.id, &machine, by),
+        }
+    }
+
+    fn answer_some_gate(&mut self, run: &PipelineId, machine: &Machine, by: Answerer) {
+        let gates: Vec<Gate> = match self.world.happens(850) {
+            true => machine.open_gates().cloned().collect(),
+            false => machine.gates.clone(),
+        };
+        let Some(gate) = self.world.pick(&gates).cloned() else {
+            return;
+        };
+        let mut answer = yes(&gate);
+        if self.world.happens(200) {
+            answer = Answer {
+                approved: false,
+                comment: self.world.happens(500).then(|| "otherwise".to_owned()),
+                ..Answer::default()
+            };
+        }
+        let times = if self.world.happens(100) { 2 } else { 1 };
+        let mut by = by;
+        for _ in 0..times {
+            let signal = Signal::Answer {
+                approval: Some(gate.id.clone()),
+                gate: None,
+                answer: answer.clone(),
+                by: by.clone(),
+            };
+            self.wish(run, &by, signal);
+            by = self.person();
+        }
+    }
+
+    fn decide_some_hunk(&mut self, run: &PipelineId, machine: &Machine, by: Answerer) {
+        let states = [
+            HunkState::Applied,
+            HunkState::Rejected,
+            HunkState::Conflict,
+            HunkState::Unconfirmed,
+        ];
+        let Some(hunk) = self.world.pick(&machine.hunks) else {
+            return;
+        };
+        let outcomes = vec![HunkOutcome {
+            id: hunk.id.clone(),
+            state: *self.world.pick(&states).unwrap_or(&HunkState::Applied),
+            reason: None,
+        }];
+        let decide = Signal::Decide {
+            outcomes,
+            comment: None,
+            by: by.clone(),
+        };
+        self.wish(run, &by, decide);
+    }
+
+    /// Nothing goes wrong any more, everybody does what is expected: the runs must end.
+    fn calm_down(&mut self) {
+        self.world.calm_down();
+        self.world.note(|| "all is calm".to_owned());
+        for round in 0..CALM_ROUNDS_MAX {
+            self.bury_the_dead();
+            for index in (0..self.processes.len()).rev() {
+                self.processes[index].is_suspended = false;
+                if self.processes[index].is_broken() {
+                    self.processes.remove(index).kill();
+                }
+            }
+            self.somebody_is_there();
+            for process in &mut self.processes {
+                process.look_around();
+                process.work(30);
+            }
+            let waiting: Vec<RunRow> = self.rows().into_iter().filter(|row| !row.finished).collect();
+            if waiting.is_empty() || self.world.violation().is_some() {
+                return self.settle_down();
+            }
+            for row in waiting {
+                self.help(&row);
+            }
+            for process in &mut self.processes {
+                process.work(30);
+            }
+            self.move_time(if round % 8 == 7 { 400_000 } else { 3_000 });
+        }
+        let left: Vec<String> = self
+            .rows()
+            .into_iter()
+            .filter(|row| !row.finished)
+            .map(|row| format!("{} ({})", row.id, row.status))
+            .collect();
+        self.world
+            .violate(format!("runs neither end nor can be led to their end: {left:?}"));
+    }
+
+    /// A person who wants the run done.
+    fn help(&mut self, row: &RunRow) {
+        let Ok(machine) = row.machine() else {
+            return self
+                .world
+                .violate(format!("the state of `{}` cannot be read", row.id));
+        };
+        let is_driven = row
+            .owner
+            .as_ref()
+            .is_some_and(|owner| self.outside.is_alive(owner));
+        if machine.paused {
+            let by = self.person();
+            return self.wish(&row.id, &by, Signal::Resume);
+        }
+        if !is_driven && let Some(index) = self.some_process() {
+            self.processes[index].adopt(&row.id);
+        }
+        let gates: Vec<Gate> = machine.open_gates().cloned().collect();
+        for gate in gates {
+            let by = self.person();
+            let signal = Signal::Answer {
+                approval: Some(gate.id.clone()),
+                gate: None,
+                answer: yes(&gate),
+                by: by.clone(),
+            };
+            self.wish(&row.id, &by, signal);
+        }
+        let undecided = machine.hunks.iter().filter(|hunk| !hunk.is_decided());
+        let outcomes: Vec<HunkOutcome> = undecided
+            .map(|hunk| HunkOutcome {
+                id: hunk.id.clone(),
+                state: HunkState::Rejected,
+                reason: None,
+            })
+            .collect();
+        if machine.patch_stage == PatchStage::Review && !outcomes.is_empty() && self.world.happens(500) {
+            let by = self.person();
+            let decide = Signal::Decide {
+                outcomes,
+                comment: None,
+                by: by.clone(),
+            };
+            self.wish(&row.id, &by, decide);
+        }
+    }
+
+    /// What is still under way comes to its end.
+    fn settle_down(&mut self) {
+        for _ in 0..4 {
+            for process in &mut self.processes {
+                process.look_around();
+                process.work(20);
+            }
+            self.move_time(30_000);
+        }
+    }
+
+    fn end(mut self) -> Summary {
+        if self.world.violation().is_none() {
+            ledgers::check_idle(&self.world, self.house, &self.processes);
+        }
+        for process in self.processes.drain(..) {
+            process.kill();
+        }
+        self.started += 1;
+        if self.world.violation().is_none()
+            && let Some(last) = Process::start(&self.world, self.house, self.started)
+        {
+            ledgers::check(&self.world, self.house, &self.outside);
+            last.kill();
+        }
+        let mut summary = Summary {
+            deaths: self.deaths,
+            sends: self.world.facts(|facts| facts.bills.len() as u64),
+            ..Summary::default()
+        };
+        for row in self.rows() {
+            *summary.endings.entry(row.status).or_default() += 1;
+        }
+        summary
+    }
+}
+
+fn yes(gate: &Gate) -> Answer {
+    Answer {
+        approved: true,
+        comment: (gate.kind == GateKind::Question).then(|| "this".to_owned()),
+        max_cost: (gate.kind == GateKind::Budget).then(|| Money::from_dollars(100)),
+        ..Answer::default()
+    }
+}

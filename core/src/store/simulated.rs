@@ -1,0 +1,236 @@
+//! A store in memory for simulation: the same statements in the same transactions, carried out where they
+//! are asked for. Several simulated processes share one disk, and each request has a fate.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::failure::{Failure, Outcome, busy};
+use super::worker::{Asked, Health, Worker};
+use super::{Hold, Settlement, Shared, Store, StoreMode, batch, hold, migrations, owner, signal};
+use crate::id::PipelineId;
+use crate::{Error, Result};
+
+/// What a request is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Looking.
+    Read,
+    /// Changing.
+    Write,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is done, and the caller hears so.
+    Done,
+    /// It is not done, and the caller hears so; the next one may be.
+    Refused,
+    /// It is done, but the caller hears that nobody knows.
+    Unanswered,
+    /// It is not done, but the caller hears that it is: only broken disks do that.
+    Forgotten,
+    /// The disk fails: this process can write nothing more.
+    Broken,
+    /// The process dies before it is done.
+    DiesBefore,
+    /// It is done, and the process dies before it hears so.
+    DiesAfter,
+}
+
+/// Who decides about requests of one process.
+pub(crate) trait Fates: Send + Sync + std::fmt::Debug {
+    /// What becomes of the next one.
+    fn next(&self, access: Access) -> Fate;
+}
+
+/// The file, as all processes see it.
+#[derive(Debug, Clone)]
+pub(crate) struct Memory {
+    connection: Arc<Mutex<Connection>>,
+    wipe: Arc<str>,
+}
+
+impl Memory {
+    /// An empty database with the present schema.
+    pub(crate) fn new() -> Result<Self> {
+        let made = Connection::open_in_memory()
+            .map_err(Failure::from)
+            .and_then(|mut connection| {
+                connection.set_prepared_statement_cache_capacity(256);
+                migrations::migrate(&mut connection, migrations::latest())?;
+                // Each schedule begins with an empty file.
+                connection.execute_batch("DROP TRIGGER IF EXISTS audit_is_never_deleted")?;
+                let wipe = wipe_of(&connection)?;
+                Ok((connection, wipe))
+            });
+        let (connection, wipe) = made.map_err(|failure| failure.into_error(&place()))?;
+        Ok(Self {
+            connection: Arc::new(Mutex::new(connection)),
+            wipe: wipe.into(),
+        })
+    }
+
+    /// Empties it; statements stay prepared.
+    pub(crate) fn wipe(&self) -> Result<()> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        connection
+            .execute_batch(&self.wipe)
+            .map_err(|error| Failure::from(error).into_error(&place()))
+    }
+
+    /// Every control that was ever sent to a run, with what came of it.
+    pub(crate) fn signals(&self, run: &PipelineId) -> Result<Vec<(String, Option<String>)>> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        signal::all(&connection, run).map_err(|failure| failure.into_error(&place()))
+    }
+
+    /// Every send that money was ever held for, with what it came to.
+    pub(crate) fn sends(&self) -> Result<Vec<(Hold, Option<Settlement>)>> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries =
+            hold::select(&connection, "1 = 1", []).map_err(|failure| failure.into_error(&place()))?;
+        Ok(entries
+            .into_iter()
+            .map(|entry| (entry.hold, entry.settlement))
+            .collect())
+    }
+}
+
+fn place() -> PathBuf {
+    PathBuf::from("/simulated/clode.db")
+}
+
+fn wipe_of(connection: &Connection) -> Outcome<String> {
+    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND (name NOT LIKE 'sqlite_%' OR name = 'sqlite_sequence')";
+    let mut statement = connection.prepare(tables)?;
+    let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let mut wipe = "PRAGMA foreign_keys = OFF; BEGIN;".to_owned();
+    for name in names {
+        wipe.push_str(&format!("DELETE FROM {};", name?));
+    }
+    wipe.push_str("COMMIT; PRAGMA foreign_keys = ON;");
+    Ok(wipe)
+}
+
+/// The file, as one process reaches it.
+#[derive(Debug, Clone)]
+pub(crate) struct Disk {
+    memory: Memory,
+    fates: Arc<dyn Fates>,
+}
+
+impl Disk {
+    pub(super) async fn run<T>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Outcome<T>,
+        health: &Health,
+    ) -> Result<T> {
+        let fate = self.begin(Access::Read, health).await?;
+        let result = {
+            let mut connection = self.lock();
+            work(&mut connection).map_err(|failure| health.conclude(failure))
+        };
+        end(fate, result).await
+    }
+
+    pub(super) async fn write<T, F>(&self, work: F, health: &Health) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Outcome<T> + Send + 'static,
+    {
+        let fate = self.begin(Access::Write, health).await?;
+        if fate == Fate::Forgotten {
+            let mut connection = self.lock();
+            let done = connection
+                .transaction()
+                .map_err(Failure::from)
+                .and_then(|transaction| work(&transaction));
+            return done.map_err(|failure| health.conclude(failure));
+        }
+        let (answer, mut answered) = oneshot::channel();
+        {
+            let mut connection = self.lock();
+            batch::perform(
+                &mut connection,
+                vec![batch::write(work, Asked::now(), answer)],
+                health,
+            );
+        }
+        let result = answered
+            .try_recv()
+            .unwrap_or_else(|_| Err(Error::internal("a write without an answer")));
+        end(fate, result).await
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Connection> {
+        self.memory
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn begin(&self, access: Access, health: &Health) -> Result<Fate> {
+        match self.fates.next(access) {
+            Fate::Refused => Err(busy("the simulated disk is busy; this was not done".to_owned())),
+            Fate::Broken => {
+                let error = std::io::Error::other("the simulated disk fails");
+                Err(health.conclude(Failure::File(place(), error)))
+            }
+            Fate::DiesBefore => std::future::pending().await,
+            fate => Ok(fate),
+        }
+    }
+}
+
+async fn end<T>(fate: Fate, result: Result<T>) -> Result<T> {
+    match fate {
+        Fate::Unanswered => Err(busy(
+            "the simulated disk did not answer; whether it was done is unknown".to_owned(),
+        )),
+        Fate::DiesAfter => std::future::pending().await,
+        _ => result,
+    }
+}
+
+impl Store {
+    /// The store as one simulated process has it.
+    pub(crate) fn simulated(
+        memory: &Memory,
+        fates: Arc<dyn Fates>,
+        liveness: Arc<dyn owner::Liveness>,
+    ) -> Self {
+        let health = Health::new(place());
+        let disk = Disk {
+            memory: memory.clone(),
+            fates,
+        };
+        Self {
+            shared: Arc::new(Shared {
+                state: PathBuf::from("/simulated"),
+                mode: StoreMode::ReadWrite,
+                writer: Some(Worker::here(disk.clone(), health.clone())),
+                reader: Worker::here(disk, health.clone()),
+                health,
+                liveness,
+            }),
+        }
+    }
+}
+
+thread_local! {
+    static FORGETS_FENCES: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Whether the store of this thread is the broken one that lets everybody write.
+pub(super) fn forgets_fences() -> bool {
+    FORGETS_FENCES.get()
+}
+
+/// Breaks the store of this thread, or mends it.
+pub(crate) fn forget_fences(forgets: bool) {
+    FORGETS_FENCES.set(forgets);
+}
