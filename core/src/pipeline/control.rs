@@ -83,7 +83,7 @@ impl Machine {
             self.forget_what_was_under_way();
             self.worked_ms = 0;
         }
-        let named = from.map_or_else(Vec::new, |id| self.from_step_on(id, effects));
+        let named = from.map_or_else(Vec::new, |id| self.again_from(id, effects));
         let was_not_done = |step: &&StepRecord| match from {
             // Whatever was ended before it would be waited for in vain.
             Some(_) => matches!(step.status, StepStatus::Failed | StepStatus::Cancelled),
@@ -136,7 +136,7 @@ impl Machine {
 
     /// A step and all that follow from it. A part that is named is done again by itself; a step that was
     /// divided is divided anew.
-    fn from_step_on(&mut self, id: &StepId, effects: &mut Vec<Effect>) -> Vec<StepId> {
+    fn again_from(&mut self, id: &StepId, effects: &mut Vec<Effect>) -> Vec<StepId> {
         let part_of = self
             .step(id)
             .and_then(|step| step.spec.part.as_ref())

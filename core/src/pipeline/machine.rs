@@ -15,11 +15,12 @@ impl Machine {
     pub fn next(&mut self, at: Timestamp, event: Event) -> Result<Transitioned> {
         let mut changed = self.clone();
         let mut effects = Vec::new();
-        let before = changed.status();
+        let recovered = matches!(event, Event::Recovered);
+        let before = (!recovered).then(|| changed.status());
         changed.count_work(at, &event);
-        changed.take_in(at, event.clone(), &mut effects)?;
+        changed.take_in(at, event, &mut effects)?;
         changed.advance(at, &mut effects);
-        changed.watch_work(at, before, &event, &mut effects);
+        changed.watch_work(at, before, &mut effects);
         changed.raise_progress();
         *self = changed;
         Ok(Transitioned { effects })

@@ -25,10 +25,10 @@ impl Machine {
         }
     }
 
-    /// Comes back when the run's time is up, if it goes on working until then.
-    pub(super) fn watch_work(&self, at: Timestamp, before: Status, event: &Event, effects: &mut Vec<Effect>) {
-        let begins =
-            self.status() == Status::Running && (before != Status::Running || *event == Event::Recovered);
+    /// Comes back when the run's time is up, if it goes on working until then. `before` is how it stood; a
+    /// crash has taken all timers with it.
+    pub(super) fn watch_work(&self, at: Timestamp, before: Option<Status>, effects: &mut Vec<Effect>) {
+        let begins = self.status() == Status::Running && before != Some(Status::Running);
         if let Some(limit) = self.spec.time_limit_ms
             && begins
         {
@@ -38,6 +38,9 @@ impl Machine {
     }
 
     pub(super) fn time_reached(&mut self, at: Timestamp, effects: &mut Vec<Effect>) {
+        if self.ending.is_some() {
+            return;
+        }
         let is_up = self
             .spec
             .time_limit_ms

@@ -135,16 +135,18 @@ fn tidy(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     /// A plan of steps `id, touches, needs`; no line where a part is empty.
     fn plan(steps: &[(&str, &str, &str)]) -> Plan {
         let mut text = "## Goal\nx\n## Steps\n".to_owned();
         for (id, touches, needs) in steps {
-            text.push_str(&format!("### {id}: Do {id}\n- agent: developer\n"));
+            let _ = write!(text, "### {id}: Do {id}\n- agent: developer\n");
             for (name, value) in [("touches", touches), ("needs", needs)] {
                 if !value.is_empty() {
-                    text.push_str(&format!("- {name}: {value}\n"));
+                    let _ = writeln!(text, "- {name}: {value}");
                 }
             }
         }

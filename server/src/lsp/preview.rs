@@ -144,7 +144,8 @@ impl Of<'_> {
             .engine
             .text(step.output.as_ref().and_then(|output| output.document.as_ref()))
             .await?;
-        Ok(Some(page::step(step, document.as_deref())))
+        let status = self.machine.shown_status(step);
+        Ok(Some(page::step(step, status, document.as_deref())))
     }
 
     /// A file as it was, or as the agents left it. One that is not there is empty, so that both sides of a diff open.

@@ -26,15 +26,15 @@ fn step<'a>(spec: &'a mut RunSpec, id: &str) -> &'a mut StepSpec {
     found.expect("declared")
 }
 
-fn when(text: &str) -> Option<Condition> {
-    Some(text.parse().expect("a condition"))
+fn when(text: &str) -> Condition {
+    text.parse().expect("a condition")
 }
 
 #[test]
 fn a_step_whose_condition_does_not_hold_is_left_out_and_what_needs_it_goes_on() {
     let mut run = declared(|spec| {
-        step(spec, "architect").when = when("priority high");
-        step(spec, "qa").when = when("tests");
+        step(spec, "architect").when = Some(when("priority high"));
+        step(spec, "qa").when = Some(when("tests"));
     });
     run.finish("task-master", document("brief"));
     assert_eq!(run.ordered(), ["developer"]);
@@ -48,7 +48,7 @@ fn a_step_whose_condition_does_not_hold_is_left_out_and_what_needs_it_goes_on() 
 
 #[test]
 fn a_condition_is_asked_when_the_turn_of_the_step_comes() {
-    let mut run = declared(|spec| step(spec, "qa").when = when("changed"));
+    let mut run = declared(|spec| step(spec, "qa").when = Some(when("changed")));
     run.finish("task-master", document("brief"));
     run.finish("architect", document("plan"));
     run.answer(GateKind::Plan, yes()).expect("approved");

@@ -55,11 +55,11 @@ impl Run {
     }
 
     fn orders(&self) -> Vec<&StepOrder> {
-        let order = |effect| match effect {
-            &Effect::RunStep { ref order } => Some(&**order),
+        let orders = self.effects.iter().filter_map(|effect| match effect {
+            Effect::RunStep { order } => Some(&**order),
             _ => None,
-        };
-        self.effects.iter().filter_map(order).collect()
+        });
+        orders.collect()
     }
 }
 

@@ -46,8 +46,8 @@ pub(super) fn costs(machine: &Machine, steps: &[StepTotals]) -> String {
 }
 
 /// One step: how it stands, what it says, what it found.
-pub(super) fn step(step: &StepRecord, document: Option<&str>) -> String {
-    let status = match step.status {
+pub(super) fn step(step: &StepRecord, status: StepStatus, document: Option<&str>) -> String {
+    let status = match status {
         StepStatus::Pending => "has not begun",
         StepStatus::Running => "works",
         StepStatus::Backoff => "waits before another attempt",
