@@ -256,7 +256,8 @@ fn step_of<'a>(machine: &'a Machine, id: &StepId) -> Result<&'a StepRecord> {
     })
 }
 
-/// From where to where a step led, if it left files behind: from what the last step before it left.
+/// From where to where a step led, if it left files behind: from where it is known to have begun, else from what the
+/// last step before it left.
 fn between<'a>(machine: &'a Machine, step: &'a StepRecord) -> Option<(&'a CommitId, &'a CommitId)> {
     let files = |step: &'a StepRecord| step.output.as_ref().and_then(|output| output.files.as_ref());
     let after = files(step)?;
@@ -265,8 +266,8 @@ fn between<'a>(machine: &'a Machine, step: &'a StepRecord) -> Option<(&'a Commit
         .iter()
         .take_while(|other| other.spec.id != step.spec.id);
     let begin = machine.agents_base.as_ref().or(machine.base.as_ref());
-    let before = earlier.filter_map(files).last().or(begin)?;
-    Some((before, after))
+    let before = || earlier.filter_map(files).last().or(begin);
+    Some((step.began_from.as_ref().or_else(before)?, after))
 }
 
 fn counted(step: &StepRecord, commit: &CommitId, patch: &Patch) -> StepChanges {

@@ -56,11 +56,11 @@ pub(super) fn scattered(
     }
     let base = file.base_text.as_deref().unwrap_or_default();
     let merge = Merge::new(base, current, &pieces, file.direction);
-    let fine = merge.places(|piece| owners.get(piece).is_some_and(|owner| applied(*owner)));
+    let apart = merge.places(|piece| owners.get(piece).is_some_and(|owner| applied(*owner)));
     let mut found = BTreeMap::new();
     for number in (0..hunks.len()).filter(|number| is_doubtful(*number)) {
         let own = owners.iter().enumerate().filter(|(_, owner)| **owner == number);
-        let parts: Option<Vec<Part>> = own.map(|(piece, _)| part(&merge, &fine, piece)).collect();
+        let parts: Option<Vec<Part>> = own.map(|(piece, _)| part(&merge, &apart, piece)).collect();
         if let Some(parts) = parts
             && let (Some(first), Some(last)) = (parts.first(), parts.last())
         {
@@ -89,13 +89,13 @@ fn changes(hunk: &Hunk) -> Vec<Piece> {
         .collect()
 }
 
-fn part(merge: &Merge<'_>, fine: &Placement, piece: usize) -> Option<Part> {
-    let (lines, presence) = match fine.places.get(piece)? {
+fn part(merge: &Merge<'_>, apart: &Placement, piece: usize) -> Option<Part> {
+    let (lines, presence) = match apart.places.get(piece)? {
         Place::Free(lines) => (lines.clone(), Presence::Missing),
         Place::Present(lines) | Place::Beside(lines) => (lines.clone(), Presence::There),
         Place::Taken(_) => return None,
     };
-    let bring = merge.bring(piece, &lines, fine.end);
+    let bring = merge.bring(piece, &lines, apart.end);
     Some(Part {
         lines,
         presence,
