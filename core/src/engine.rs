@@ -33,7 +33,7 @@ mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures::future::BoxFuture;
 use tokio::sync::broadcast;
@@ -43,7 +43,9 @@ pub use cache::Kept;
 pub use configuration::{ClientSettings, Configurations, Configured};
 pub use context::{Files, ModelAnswer, ResumePoint, StepContext, WorkingDirectory};
 pub use documents::{Elsewhere, OPEN_ELSEWHERE};
+pub use effects::Snapshots;
 pub use export::{StepChanges, Verified, verify};
+pub use hands::Hands;
 pub use signal::{Orphan, Signal};
 pub use start::{Buffers, StartRequest, Started};
 pub use status::{BudgetView, DayView, ProviderView};
@@ -51,9 +53,9 @@ pub use view::{ErrorView, MetricsView, PipelineDetail, PipelineSummary, StepView
 pub use wait::{Until, Waited};
 
 use crate::clock::Clock;
-use crate::config::Environment;
+use crate::config::{Config, Environment};
 use crate::error::Result;
-use crate::id::{OwnerId, PipelineId, RepositoryId, random_hex};
+use crate::id::{BlobId, OwnerId, PipelineId, RepositoryId, random_hex};
 use crate::pipeline::{HunkOutcome, RunEvent};
 use crate::process::Spawner;
 use crate::redact::Redactor;
@@ -154,6 +156,8 @@ struct Shared {
     /// Workspaces that are open here, and their runs that nobody drove when they were last looked for.
     orphans: Mutex<BTreeMap<RepositoryId, BTreeSet<PipelineId>>>,
     http: Option<crate::provider::http::Http>,
+    /// Configurations that runs froze, as long as one of them is here.
+    frozen: Mutex<HashMap<BlobId, Weak<Config>>>,
     routers: Mutex<HashMap<String, Arc<crate::router::Router>>>,
     admission: Arc<admission::Admission>,
     notices: broadcast::Sender<Notice>,
@@ -174,6 +178,11 @@ impl Engine {
     /// Takes the owner's lock, settles what dead owners left in the ledger, and begins to watch for
     /// what other processes do.
     pub async fn open(services: Services) -> Result<Self> {
+        Self::open_with(services, Arc::new(hands::Real)).await
+    }
+
+    /// As [`Engine::open`], with others who carry out what runs ask for.
+    pub async fn open_with(services: Services, hands: Arc<dyn Hands>) -> Result<Self> {
         let owner = OwnerId::new(random_hex(8)?);
         let writable = services.store.mode() == crate::store::StoreMode::ReadWrite;
         let lock = if writable {
@@ -192,7 +201,7 @@ impl Engine {
             services,
             owner,
             lock,
-            hands: Arc::new(hands::Real),
+            hands,
             http,
             concurrency,
         };
@@ -238,6 +247,7 @@ impl Engine {
             repositories: Mutex::default(),
             orphans: Mutex::default(),
             http,
+            frozen: Mutex::default(),
             routers: Mutex::default(),
             admission: Arc::new(admission::Admission::new(concurrency)),
             notices: broadcast::channel(NOTICES_MAX).0,

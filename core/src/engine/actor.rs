@@ -1,7 +1,7 @@
 //! The actor of one run: events in order, each durable before its effects.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -14,7 +14,7 @@ use super::{Notice, Shared, locked};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
-use crate::id::{ApprovalId, PipelineId, StepId};
+use crate::id::{ApprovalId, BlobId, PipelineId, StepId};
 use crate::pipeline::{Answer, Effect, Event, GateRequest, Machine, RunEvent, Status, StepFailure};
 use crate::router::Router;
 use crate::store::RunRow;
@@ -80,14 +80,7 @@ pub(super) async fn start(
             format!("the state of `{}` cannot be read: {error}", row.id),
         )
     })?;
-    let frozen = shared.services.store.blob(&machine.spec.config).await?;
-    let config: Config = serde_json::from_slice(&frozen).map_err(|error| {
-        Error::new(
-            Kind::Io,
-            "storeCorrupt",
-            format!("the frozen configuration of `{}` cannot be read: {error}", row.id),
-        )
-    })?;
+    let config = frozen(shared, &row.id, &machine.spec.config).await?;
     let (inbox_sender, inbox) = mpsc::channel(INBOX_MAX);
     let handle = Handle {
         wake: Arc::new(Notify::new()),
@@ -100,7 +93,7 @@ pub(super) async fn start(
         fence: row.fence,
         machine,
         repository,
-        config: Arc::new(config),
+        config,
         inbox_sender,
         router: OnceLock::new(),
         written: shared.services.store.last_entry(&row.id).await?,
@@ -117,6 +110,26 @@ pub(super) async fn start(
     handle.wake();
     tokio::spawn(actor.drive(inbox, handle, first).in_current_span());
     Ok(())
+}
+
+/// The configuration that a run froze; runs that froze the same one share it.
+async fn frozen(shared: &Arc<Shared>, run: &PipelineId, id: &BlobId) -> Result<Arc<Config>> {
+    if let Some(known) = locked(&shared.frozen).get(id).and_then(Weak::upgrade) {
+        return Ok(known);
+    }
+    let text = shared.services.store.blob(id).await?;
+    let config: Config = serde_json::from_slice(&text).map_err(|error| {
+        Error::new(
+            Kind::Io,
+            "storeCorrupt",
+            format!("the frozen configuration of `{run}` cannot be read: {error}"),
+        )
+    })?;
+    let config = Arc::new(config);
+    let mut frozen = locked(&shared.frozen);
+    frozen.retain(|_, known| known.strong_count() > 0);
+    frozen.insert(id.clone(), Arc::downgrade(&config));
+    Ok(config)
 }
 
 pub(super) fn live_of(machine: &Machine) -> Live {

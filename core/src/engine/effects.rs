@@ -87,8 +87,9 @@ impl Actor {
 
     fn merge_results(&self, step: StepId, attempt: u32, base: CommitId, onto: CommitId, result: CommitId) {
         let (services, repository) = (self.shared.services.clone(), Arc::clone(&self.repository));
+        let hands = Arc::clone(&self.shared.hands);
         self.beside(async move {
-            let combined = services.workspaces.combine(&repository, &base, &onto, &result);
+            let combined = hands.combine(&services, &repository, &base, &onto, &result);
             let outcome = match limited("merge", combined).await {
                 Ok(Combined::Files(files)) => MergeOutcome::Merged { files },
                 Ok(Combined::Collision(paths)) => MergeOutcome::Collided { paths },
@@ -180,9 +181,11 @@ async fn limited<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result
 
 /// What the person sees, and what agents see where that is something else.
 #[derive(Debug)]
-pub(super) struct Snapshots {
-    pub(super) shown: Snapshot,
-    pub(super) for_agents: Option<CommitId>,
+pub struct Snapshots {
+    /// What the person sees.
+    pub shown: Snapshot,
+    /// What agents see, where that is something else.
+    pub for_agents: Option<CommitId>,
 }
 
 pub(super) async fn snapshot(

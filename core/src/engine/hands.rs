@@ -9,10 +9,10 @@ use crate::agent::{self, Agent};
 use crate::error::Result;
 use crate::id::{BlobId, CommitId};
 use crate::pipeline::PreparedPatch;
-use crate::workspace::Repository;
+use crate::workspace::{Combined, Repository};
 
 /// Who carries out what effects ask for. Applying a patch is the [`super::Editor`]'s.
-pub(super) trait Hands: Send + Sync + std::fmt::Debug {
+pub trait Hands: Send + Sync + std::fmt::Debug {
     /// An agent by its id.
     fn agent(&self, id: &str) -> Option<&dyn Agent>;
 
@@ -32,6 +32,16 @@ pub(super) trait Hands: Send + Sync + std::fmt::Debug {
         base: &'a CommitId,
         result: &'a CommitId,
     ) -> BoxFuture<'a, Result<PreparedPatch>>;
+
+    /// Brings what two sides made of a commit together.
+    fn combine<'a>(
+        &'a self,
+        services: &'a Services,
+        repository: &'a Repository,
+        base: &'a CommitId,
+        onto: &'a CommitId,
+        result: &'a CommitId,
+    ) -> BoxFuture<'a, Result<Combined>>;
 }
 
 /// The team, and git.
@@ -60,5 +70,16 @@ impl Hands for Real {
         result: &'a CommitId,
     ) -> BoxFuture<'a, Result<PreparedPatch>> {
         Box::pin(effects::prepare(services, repository, base, result))
+    }
+
+    fn combine<'a>(
+        &'a self,
+        services: &'a Services,
+        repository: &'a Repository,
+        base: &'a CommitId,
+        onto: &'a CommitId,
+        result: &'a CommitId,
+    ) -> BoxFuture<'a, Result<Combined>> {
+        Box::pin(services.workspaces.combine(repository, base, onto, result))
     }
 }

@@ -13,6 +13,9 @@ use super::{Hold, Settlement, Shared, Store, StoreMode, batch, hold, migrations,
 use crate::id::PipelineId;
 use crate::{Error, Result};
 
+/// Statements that stay prepared from schedule to schedule.
+const STATEMENTS_CACHED: usize = 256;
+
 /// What a request is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -60,7 +63,8 @@ impl Memory {
         let made = Connection::open_in_memory()
             .map_err(Failure::from)
             .and_then(|mut connection| {
-                connection.set_prepared_statement_cache_capacity(256);
+                connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+                connection.pragma_update(None, "foreign_keys", true)?;
                 migrations::migrate(&mut connection, migrations::latest())?;
                 // Each schedule begins with an empty file.
                 connection.execute_batch("DROP TRIGGER IF EXISTS audit_is_never_deleted")?;
@@ -108,11 +112,14 @@ fn wipe_of(connection: &Connection) -> Outcome<String> {
     let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND (name NOT LIKE 'sqlite_%' OR name = 'sqlite_sequence')";
     let mut statement = connection.prepare(tables)?;
     let names = statement.query_map([], |row| row.get::<_, String>(0))?;
-    let mut wipe = "PRAGMA foreign_keys = OFF; BEGIN;".to_owned();
+    // What belongs to a run goes with it.
+    let mut wipe = "BEGIN; DELETE FROM runs;".to_owned();
     for name in names {
-        wipe.push_str(&format!("DELETE FROM {};", name?));
+        wipe.push_str("DELETE FROM ");
+        wipe.push_str(&name?);
+        wipe.push(';');
     }
-    wipe.push_str("COMMIT; PRAGMA foreign_keys = ON;");
+    wipe.push_str("COMMIT;");
     Ok(wipe)
 }
 

@@ -95,7 +95,7 @@ export interface Review {
 
 export interface AppliedFile {
   readonly uri: string;
-  readonly result: "applied" | "unconfirmed" | "failed" | "conflict";
+  readonly result: "applied" | "reverted" | "unconfirmed" | "failed" | "conflict";
   readonly code?: string | null;
 }
 

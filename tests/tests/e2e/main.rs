@@ -9,6 +9,7 @@ mod folders;
 mod framing;
 mod gates;
 mod hostile;
+mod left_behind;
 mod loop_api;
 mod loop_claude;
 mod loop_demo;

@@ -19,10 +19,16 @@ use crate::pipeline::{
     GateRequest, HunkOutcome, HunkRecord, HunkState, KnowledgeEntry, PermissionAsk, PreparedPatch, RunEvent,
     StepFailure, StepOutput, StepRole, Verdict,
 };
-use crate::workspace::{Repository, Snapshot};
+use crate::plan::Plan;
+use crate::workspace::{Combined, Repository, Snapshot};
 
 /// A plan as an architect writes it.
 const PLAN: &str = "# Plan: it\n## Goal\nIt.\n## Steps\n### step-1: It\n- agent: developer\n";
+/// A plan whose steps several Developers carry out at once.
+const PLAN_IN_PARTS: &str = "# Plan: it\n## Goal\nIt.\n## Steps\n\
+    ### step-1: It\n- agent: developer\n- touches: src/a.rs\n\
+    ### step-2: That\n- agent: developer\n- touches: src/b.rs\n\
+    ### step-3: Both\n- agent: developer\n- touches: src/c.rs\n- needs: step-1\n";
 
 /// See the module.
 #[derive(Debug)]
@@ -115,6 +121,29 @@ impl Hands for Team {
                 result: result.clone(),
                 hunks,
             })
+        })
+    }
+
+    fn combine<'a>(
+        &'a self,
+        _: &'a Services,
+        _: &'a Repository,
+        _: &'a CommitId,
+        onto: &'a CommitId,
+        result: &'a CommitId,
+    ) -> BoxFuture<'a, Result<Combined>> {
+        Box::pin(async move {
+            let ports = &self.ports;
+            ports.boundary("before a merge").await;
+            tokio::time::sleep(Duration::from_millis(ports.world.below(100))).await;
+            ports.boundary("after a merge").await;
+            if !ports.world.is_calm() && ports.world.happens(20) {
+                return Err(Error::new(Kind::Git, "mergeFailed", "the simulated git failed"));
+            }
+            if ports.world.happens(150) {
+                return Ok(Combined::Collision(vec!["src/a.rs".to_owned()]));
+            }
+            Ok(Combined::Files(CommitId::new(format!("{onto}+{result}"))))
         })
     }
 }
@@ -225,7 +254,9 @@ impl Member {
             _ => {
                 let transcript = format!("{attempt}{turn}");
                 world.checkpoint(&context.run, &order.step, round, &transcript);
-                let kept = context.checkpoint(transcript.clone().into_bytes(), Files::Changed, "").await;
+                let kept = context
+                    .checkpoint(transcript.clone().into_bytes(), Files::Changed, "")
+                    .await;
                 kept.map_err(StepFailure::transient)?;
                 world.checkpoint_acknowledged(&context.run, &order.step, &transcript);
             }
@@ -245,10 +276,15 @@ impl Member {
         }
         let role = self.role();
         let text = match role {
+            StepRole::Plan if world.happens(400) => PLAN_IN_PARTS.to_owned(),
             StepRole::Plan => PLAN.to_owned(),
             _ => format!("{} {}", order.step, order.attempt),
         };
         let document = context.put_text(&text).await.map_err(StepFailure::transient)?;
+        let parts = match role {
+            StepRole::Plan => Plan::parse(&text, &|_| true).map(|plan| plan.parts()),
+            _ => Ok(Vec::new()),
+        };
         let is_bad = role == StepRole::Verify && world.happens(150);
         let lesson = KnowledgeEntry {
             id: "lesson".to_owned(),
@@ -259,12 +295,14 @@ impl Member {
         Ok(StepOutput {
             summary: "done".to_owned(),
             document: Some(document),
-            files: (role == StepRole::Change).then(|| CommitId::new(format!("result-{}", order.attempt))),
+            files: (role == StepRole::Change)
+                .then(|| CommitId::new(format!("{}-{}", order.step, order.attempt))),
             verdict: (role == StepRole::Verify).then_some(if is_bad {
                 Verdict::Failed
             } else {
                 Verdict::Passed
             }),
+            parts: parts.unwrap_or_default(),
             knowledge: if role == StepRole::Learn && world.happens(500) {
                 vec![lesson]
             } else {

@@ -57,3 +57,17 @@ async fn an_owner_id_cannot_lead_out_of_its_directory() {
         assert!(!store.is_alive(&id.into()));
     }
 }
+
+#[tokio::test]
+async fn the_number_of_a_dead_owner_says_nothing_whoever_has_it_now() {
+    let place = Place::new();
+    let store = place.open().await;
+    let id = "the-dead".into();
+    let folder = place.state.join("owners");
+    std::fs::create_dir_all(&folder).unwrap();
+    // As it was left behind; the number in it is that of somebody who lives.
+    let note = format!("clode-ls {}", std::process::id());
+    std::fs::write(folder.join("the-dead.lock"), note).unwrap();
+
+    assert!(!store.is_alive(&id));
+}

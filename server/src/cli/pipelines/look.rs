@@ -153,6 +153,10 @@ pub(super) async fn patch(caller: &Caller, run: &PipelineId) -> Result<Exit> {
         Err(error) => {
             let salvaged = salvaged(&app, run).await?.ok_or(error)?;
             let repository = app.engine.repository(&caller.folder).await?;
+            if repository.id != salvaged.repository {
+                let message = format!("`{run}` belongs to another repository than the one here");
+                return Err(Error::state("otherFolder", message).hint("call it in that repository"));
+            }
             let workspaces = &app.engine.services().workspaces;
             workspaces
                 .patch(&repository, &salvaged.base, &salvaged.result)

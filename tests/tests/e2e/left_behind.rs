@@ -1,0 +1,116 @@
+//! Two editors on one workspace: when the server of one ends, however it ends, the other one goes on with its
+//! runs. Nobody has to ask for it.
+
+use std::time::Duration;
+
+use clode_tests::scripted_api::{Hold, Script, ScriptedApi, Steps};
+use clode_tests::stage::{MODULE, NEW, OLD, PLAN, Stage, calls, develops, edits, says, with_a_todo};
+use clode_tests::text_editor::TextEditor;
+use serde_json::json;
+
+/// Long enough for a server to have noticed, were it to act by itself.
+const UNASKED_FOR: Duration = Duration::from_secs(3);
+
+fn team(developer: impl FnOnce(Steps) -> Steps) -> Script {
+    Script::new()
+        .agent("taskMaster", |s| s.replies(says("Write multiply in calc.py.")))
+        .agent("architect", |s| s.replies(says(PLAN)))
+        .agent("developer", developer)
+        .agent("kbBuilder", |s| s.replies(says("[]")))
+}
+
+fn opened(stage: &Stage) -> TextEditor {
+    let mut editor = stage.editor();
+    editor.open(&stage.file());
+    editor
+}
+
+/// The other editor, without being asked for anything, until the patch waits there; then the end.
+#[track_caller]
+fn goes_on_in(stage: &Stage, other: &mut TextEditor, run: &str) {
+    other.until(run, "the patch gate", |detail| {
+        detail["pendingApproval"]["gate"] == "patch"
+    });
+    other.approve(run, "patch");
+    other.until_status(run, "completed");
+    assert_eq!(other.text(&stage.file()), MODULE.replace(OLD, NEW));
+    stage.assert_untouched();
+}
+
+#[tokio::test]
+async fn what_works_in_a_server_that_is_killed_goes_on_in_another_that_is_open_there() {
+    let hold = Hold::new();
+    let api = ScriptedApi::start(team(|s| {
+        s.replies(edits().held_by(&hold))
+            .replies(edits())
+            .replies(calls("run_test", json!({})))
+            .replies(says("Done."))
+    }));
+    let stage = Stage::api(&api);
+    let mut one = opened(&stage);
+    let mut other = opened(&stage);
+    let run = one.run(&stage.request(&one));
+    one.approve(&run, "plan");
+    hold.reached().await;
+
+    one.client.kill();
+    drop(one);
+    hold.release();
+
+    goes_on_in(&stage, &mut other, &run);
+    drop(other);
+    api.ignore_complaints();
+}
+
+#[tokio::test]
+async fn what_works_in_a_server_that_is_closed_goes_on_in_another_that_is_open_there() {
+    let hold = Hold::new();
+    let api = ScriptedApi::start(team(|s| {
+        s.replies(edits().held_by(&hold))
+            .replies(edits())
+            .replies(calls("run_test", json!({})))
+            .replies(says("Done."))
+    }));
+    let stage = Stage::api(&api);
+    let mut one = opened(&stage);
+    let mut other = opened(&stage);
+    let run = one.run(&stage.request(&one));
+    one.approve(&run, "plan");
+    hold.reached().await;
+
+    one.client.shut_down();
+    drop(one);
+    hold.release();
+
+    goes_on_in(&stage, &mut other, &run);
+    drop(other);
+    api.ignore_complaints();
+}
+
+#[tokio::test]
+async fn where_interrupted_runs_are_asked_about_nothing_goes_on_by_itself() {
+    let hold = Hold::new();
+    let api = ScriptedApi::start(team(|s| {
+        develops(s.replies(edits().held_by(&hold))).may_end_early()
+    }));
+    let stage = Stage::api_with(&api, with_a_todo(), "pipelines:\n  resume: ask\n");
+    let mut one = opened(&stage);
+    let mut other = opened(&stage);
+    let run = one.run(&stage.request(&one));
+    one.approve(&run, "plan");
+    hold.reached().await;
+    let asked = api.requests_of("developer").len();
+
+    one.client.kill();
+    drop(one);
+    hold.release();
+    tokio::time::sleep(UNASKED_FOR).await;
+
+    assert_eq!(api.requests_of("developer").len(), asked, "nobody said yes");
+    let detail = other.detail(&run);
+    assert_eq!(detail["status"], "running", "{detail:#}");
+    other.must("clode.pipeline.cancel", &json!({ "pipelineId": run }));
+    other.until_status(&run, "cancelled");
+    drop(other);
+    api.ignore_complaints();
+}
