@@ -15,6 +15,7 @@
 //! `- needs: none` says that a step needs no other. Everything else in the text is kept and means nothing
 //! to us.
 
+mod excerpt;
 mod parts;
 
 use serde::{Deserialize, Serialize};

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use crate::engine::StepContext;
 use crate::id::{BlobId, StepId};
 use crate::pipeline::StepFailure;
+use crate::plan::Plan;
 use crate::task::{CommandOrigin, Origin, Priority, Task, TestCommand};
 
 /// Everything that was said about the work, wherever it was said.
@@ -93,6 +94,9 @@ impl Assignment {
         if let Some(id) = &order.request {
             assignment.take_request(context.json(id).await?);
         }
+        if let (Some(part), Some(plan)) = (&assignment.part, &assignment.plan) {
+            assignment.plan = Some(Plan::excerpt(plan, part));
+        }
         Ok(assignment)
     }
 
@@ -156,7 +160,7 @@ impl Assignment {
         let planned = self
             .plan
             .as_deref()
-            .and_then(|plan| crate::plan::Plan::parse(plan, &|_| true).ok());
+            .and_then(|plan| Plan::parse(plan, &|_| true).ok());
         let planned: Vec<TestCommand> = planned
             .map(|plan| plan.test_commands())
             .unwrap_or_default()

@@ -70,7 +70,7 @@ pub(super) fn so_far(assignment: &Assignment) -> String {
     if let Some(part) = &assignment.part {
         let _ = write!(
             text,
-            "\n# Your part\nYou carry out step `{part}` of this plan and nothing else. Other Developers carry out the other steps at the same time, each in files of their own: what they do may not be in your working directory yet, and tests of it may fail. Touch only the files of your step; your changes are merged with theirs.\n"
+            "\n# Your part\nYou carry out step `{part}` of this plan and nothing else. Other Developers carry out the other steps at the same time, each in files of their own (how is not shown here): what they do may not be in your working directory yet, and tests of it may fail. Touch only the files of your step; your changes are merged with theirs.\n"
         );
     }
     if !assignment.collided_in.is_empty() {

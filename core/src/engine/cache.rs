@@ -1,9 +1,9 @@
 //! The step cache as a run sees it: whose earlier results may stand for its own, and which of its own are
 //! rejected.
 //!
-//! A lineage is one run with all its retries, or every run of a task that its caller named and did not force. What a person or
-//! QA rejected is forgotten before the rejection itself is stored: a crash between the two costs the price of
-//! a step, the other order could bring a rejected result back.
+//! A lineage is one run with all its retries, or every run of a task that its caller named and did not force.
+//! What a person or QA rejected is forgotten before the rejection itself is stored: a crash between the two
+//! costs the price of a step, the other order could bring a rejected result back.
 
 use crate::error::Result;
 use crate::id::{StepKey, TreeId};
@@ -323,6 +323,13 @@ mod tests {
     fn a_named_task_is_one_lineage_over_its_runs_and_an_unnamed_one_is_its_run() {
         let named = Reach::of(&spec());
         assert_eq!(named.scope(), Some(CacheScope::Lineage("task t".to_owned())));
+        let mut forced = spec();
+        forced.options.force = true;
+        assert_eq!(
+            Reach::of(&forced).scope(),
+            Some(CacheScope::Lineage("run pipeline-t-1".to_owned())),
+            "it starts anew"
+        );
         let mut unnamed = spec();
         unnamed.task.explicit_id = false;
         assert_eq!(

@@ -137,11 +137,14 @@ impl Machine {
         whole.ended_at = None;
         whole.not_before = None;
         whole.division = Division::Divided;
-        let (spec, attempt) = (whole.spec.clone(), whole.attempts);
+        let (spec, attempt, fresh) = (whole.spec.clone(), whole.attempts, whole.fresh);
         let parts: Vec<StepRecord> = self
             .plan_parts
             .iter()
-            .map(|part| self.new_step(part_spec(&spec, part)))
+            .map(|part| StepRecord {
+                fresh,
+                ..self.new_step(part_spec(&spec, part))
+            })
             .collect();
         let behind = self.steps.split_off(position + 1);
         self.steps.extend(parts);
@@ -236,6 +239,7 @@ impl Machine {
         }
         if let Some(step) = self.step_mut(id) {
             step.status = StepStatus::Finished;
+            step.fresh = false;
             step.collided_in.clear();
         }
     }
@@ -286,7 +290,9 @@ impl Machine {
 
     fn queue_again(&mut self, id: &StepId, paths: Vec<String>, effects: &mut Vec<Effect>) {
         let Some(step) = self.step_mut(id) else { return };
+        let fresh = step.fresh;
         step.reset();
+        step.fresh = fresh;
         let place = paths.join(", ");
         step.collided_in = if paths.is_empty() {
             vec!["?".to_owned()]
@@ -330,6 +336,7 @@ impl Machine {
             let Some(step) = self.step_mut(&id) else { continue };
             step.status = StepStatus::Finished;
             step.division = Division::Joined;
+            step.fresh = false;
             step.ended_at = Some(at);
             step.error = None;
             let (agent, summary) = (step.spec.agent.clone(), output.summary.clone());

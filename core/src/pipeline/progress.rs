@@ -41,7 +41,8 @@ impl Machine {
         record.ended_at = Some(at);
         record.error = None;
         record.failures = 0;
-        record.fresh = false;
+        // A part whose result collides is done again.
+        record.fresh &= record.spec.part.is_some();
         let spec = record.spec.clone();
         record.output = Some(output.clone());
         effects.push(Effect::Publish {

@@ -168,6 +168,86 @@ async fn an_edited_plan_is_another_question_and_the_plan_before_it_is_not_forgot
     stage.assert_untouched();
 }
 
+/// A plan of two steps that need nothing of each other.
+const PLAN_IN_PARTS: &str = "\
+# Plan: Write multiply and say so
+
+## Goal
+`multiply` answers the product, and the notes say so.
+
+## Steps
+### step-1: Write the function
+- agent: developer
+- touches: calc.py
+- needs: none
+
+Return `a * b` in calc.py.
+
+### step-2: Write the notes
+- agent: developer
+- touches: notes.md
+- needs: none
+
+Write notes.md.
+
+## Tests
+- python3 test_calc.py
+";
+
+#[tokio::test]
+async fn of_two_developers_only_the_one_whose_step_of_the_plan_was_edited_works_again() {
+    let notes = |text: &str| calls("write_file", json!({ "path": "notes.md", "content": text }));
+    let script = Script::new()
+        .agent("taskMaster", |s| s.replies(says("Write multiply and notes.")))
+        .agent("architect", |s| s.replies(says(PLAN_IN_PARTS)))
+        .agent_about("developer", "carry out step `step-1`", |s| {
+            s.replies(edits()).replies(says("Written."))
+        })
+        .agent_about("developer", "carry out step `step-2`", |s| {
+            s.replies(notes("short\n"))
+                .replies(says("Noted."))
+                .replies(notes("at length\n"))
+                .replies(says("Noted at length."))
+        });
+    let api = ScriptedApi::start(script);
+    let stage = Stage::api(&api);
+    let mut editor = opened(&stage);
+    let request = named(&stage, &editor, &json!({}));
+    let (run, first) = to_patch(&mut editor, &request);
+    assert!(
+        first["patch"]
+            .as_str()
+            .is_some_and(|patch| patch.contains("+short"))
+    );
+    cancel(&mut editor, &run);
+
+    let run = editor.run(&request);
+    let planned = editor.until_gate(&run, "plan");
+    let edited = PLAN_IN_PARTS.replace("Write notes.md.", "Write notes.md at length.");
+    let yes = json!({
+        "pipelineId": run, "approvalId": gate(&planned, "plan")["id"], "approved": true, "plan": edited,
+    });
+    editor.must("clode.pipeline.approve", &yes);
+    let second = editor.until_gate(&run, "patch");
+
+    let by_id = |id: &str| {
+        let steps = second["steps"].as_array().into_iter().flatten();
+        let mut found = steps.filter(|step| step["id"] == id);
+        found.next().map(|step| step["cached"] == true)
+    };
+    assert_eq!(by_id("developer.step-1"), Some(true), "{:#}", second["steps"]);
+    assert_eq!(by_id("developer.step-2"), Some(false), "{:#}", second["steps"]);
+    let patch = second["patch"].as_str().unwrap_or_default();
+    assert!(
+        patch.contains("+    return a * b") && patch.contains("+at length"),
+        "{patch}"
+    );
+    assert_usd(&second["metrics"]["totalCost"], cost_of(2));
+    drop(editor);
+    api.assert_clean();
+    stage.assert_untouched();
+}
+
 #[tokio::test]
 async fn a_named_task_that_is_started_again_pays_for_nothing_though_a_file_that_nobody_read_has_changed() {
     let api = ScriptedApi::start(team(1, 1, reads_the_rules));
@@ -248,7 +328,7 @@ async fn a_plan_and_a_patch_that_a_person_refused_are_never_offered_again() {
     let api = ScriptedApi::start(team(1, 2, |s| reads_the_rules(reads_the_rules(s))));
     let stage = with_rules(&api);
     let mut editor = opened(&stage);
-    let request = named(&stage, &editor, &json!({ "force": true }));
+    let request = named(&stage, &editor, &json!({}));
 
     let run = editor.run(&request);
     let planned = editor.until_gate(&run, "plan");
@@ -258,6 +338,8 @@ async fn a_plan_and_a_patch_that_a_person_refused_are_never_offered_again() {
     assert_eq!(cached(&second), ["taskMaster"]);
     say_no(&mut editor, &run, &second, "patch");
     editor.until_status(&run, "completed");
+    // On the very same files the task would count as done.
+    stage.repo.write("other.txt", "Something.\n");
     let (_, third) = to_patch(&mut editor, &request);
 
     assert_eq!(cached(&third), ["taskMaster", "architect"]);

@@ -356,3 +356,23 @@ fn a_merge_that_cannot_be_made_ends_the_run_and_loses_no_result() {
     assert_eq!(run.merge(), Some(("developer.b", "with a")));
     assert!(run.ordered().is_empty());
 }
+
+#[test]
+fn who_names_a_divided_step_gets_every_part_of_it_made_anew_even_after_a_collision() {
+    let mut run = done_in_parts();
+    retry_from(&mut run, "developer");
+    assert!(run.orders().iter().all(|order| order.fresh));
+    run.finish("developer.a", files("with a"));
+    run.finish("developer.b", files("with b"));
+    run.merged("developer.b", "with a", collided());
+    assert!(run.order().step.as_str() == "developer.b" && run.order().fresh);
+
+    let mut run = done_in_parts();
+    retry_from(&mut run, "architect");
+    run.finish("architect", plan_of(&[part("a", &[]), part("b", &[])]));
+    run.answer(GateKind::Plan, yes()).expect("approved");
+    assert!(
+        run.orders().iter().all(|order| !order.fresh),
+        "only the Architect was named"
+    );
+}
