@@ -311,9 +311,10 @@ impl<'a> Schedule<'a> {
     }
 
     fn answer_some_gate(&mut self, run: &PipelineId, machine: &Machine, by: Answerer) {
-        let gates: Vec<Gate> = match self.world.happens(850) {
-            true => machine.open_gates().cloned().collect(),
-            false => machine.gates.clone(),
+        let gates: Vec<Gate> = if self.world.happens(850) {
+            machine.open_gates().cloned().collect()
+        } else {
+            machine.gates.clone()
         };
         let Some(gate) = self.world.pick(&gates).cloned() else {
             return;
