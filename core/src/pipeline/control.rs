@@ -174,9 +174,7 @@ impl Machine {
         let stay = self.steps.iter().filter(|step| {
             step.spec.role == StepRole::Change && step.spec.part.is_none() && !again.contains(&step.spec.id)
         });
-        self.result = stay
-            .filter_map(|step| step.output.as_ref()?.files.clone())
-            .next_back();
+        self.result = stay.rev().find_map(|step| step.output.as_ref()?.files.clone());
         self.findings = None;
     }
 
