@@ -49,9 +49,9 @@ enum Operation {
     /// Say no at a gate
     Reject(Reject),
     /// Apply hunks that are pending to the files on disk
-    Apply(Hunks),
+    Apply(Chosen),
     /// Take what was applied out of the files on disk again
-    Revert(Hunks),
+    Revert(Chosen),
     /// Print the patch as git does
     Patch(One),
     /// Forget one that has ended
@@ -150,7 +150,7 @@ struct Reject {
 }
 
 #[derive(Debug, Args)]
-struct Hunks {
+struct Chosen {
     /// The pipeline
     #[arg(value_name = "ID")]
     id: String,
@@ -169,7 +169,7 @@ impl Pipelines {
             Operation::Show(show) => caller.unless_interrupted(show.run(caller)).await,
             Operation::Patch(one) => {
                 caller
-                    .unless_interrupted(look::patch(caller, &one.pipeline()))
+                    .unless_interrupted(Box::pin(look::patch(caller, &one.pipeline())))
                     .await
             }
             operation => {
@@ -187,10 +187,11 @@ impl Show {
             return export::check(caller, file);
         }
         let run = PipelineId::new(self.id.as_deref().unwrap_or_default());
-        match &self.export {
-            Some(file) => export::write(caller, &run, step(self.step.as_ref()).as_ref(), file).await,
-            None => look::show(caller, &run).await,
-        }
+        let Some(file) = &self.export else {
+            return Box::pin(look::show(caller, &run)).await;
+        };
+        let step = step(self.step.as_ref());
+        Box::pin(export::write(caller, &run, step.as_ref(), file)).await
     }
 }
 

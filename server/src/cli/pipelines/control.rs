@@ -9,7 +9,7 @@ use clode_core::pipeline::{Answer, Gate, GateKind, Status};
 use clode_core::store::RunRow;
 use clode_core::{Error, Result};
 
-use super::{Approve, Driven, Hunks, Operation, Reject, Retry, approval, hunks, step};
+use super::{Approve, Chosen, Driven, Operation, Reject, Retry, approval, hunks, step};
 use crate::app::App;
 use crate::cli::desk::{Caller, by_command_line};
 use crate::cli::disk::{Consent, Disk, Report, Wanted};
@@ -226,7 +226,7 @@ impl Control<'_> {
         Ok(Exit::Done)
     }
 
-    async fn apply(&self, named: &Hunks) -> Result<Exit> {
+    async fn apply(&self, named: &Chosen) -> Result<Exit> {
         let (run, row, wanted) = self.meant(named).await?;
         let engine = &self.app.engine;
         let report = apply::decide(engine, &run, &wanted, Consent::Person, Orphan::Adopt).await?;
@@ -234,7 +234,7 @@ impl Control<'_> {
         Ok(self.report(&report, &row, "Nothing is pending."))
     }
 
-    async fn revert(&self, named: &Hunks) -> Result<Exit> {
+    async fn revert(&self, named: &Chosen) -> Result<Exit> {
         let (run, row, wanted) = self.meant(named).await?;
         let engine = &self.app.engine;
         let report = apply::revert(engine, &run, &wanted).await?;
@@ -243,7 +243,7 @@ impl Control<'_> {
     }
 
     /// The run and the hunks of it that were named; unknown ones are the caller's mistake.
-    async fn meant(&self, named: &Hunks) -> Result<(PipelineId, RunRow, Wanted)> {
+    async fn meant(&self, named: &Chosen) -> Result<(PipelineId, RunRow, Wanted)> {
         let (engine, run) = (&self.app.engine, PipelineId::new(named.id.as_str()));
         let row = engine.row(&run).await?;
         let machine = row.machine()?;
