@@ -190,7 +190,7 @@ impl Process {
             match self.notices.try_recv() {
                 Ok(Notice::Event { run, seq, event }) => {
                     let body = serde_json::to_string(&event).unwrap_or_default();
-                    self.ports.world.told(&run, seq, body);
+                    self.ports.world.told(&run, seq, &body);
                 }
                 Ok(Notice::Orphaned { runs, .. }) => {
                     for run in runs {
