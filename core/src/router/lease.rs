@@ -137,12 +137,7 @@ impl Lease {
             confirmed,
             at: self.now(),
         };
-        if let Err(error) = self
-            .shared
-            .limits
-            .settle(&money.hold.intent, outcome.clone())
-            .await
-        {
+        if let Err(error) = self.shared.limits.settle(&money.hold.intent, outcome).await {
             settle_again(&self.shared, &money.hold.intent, outcome, error);
         }
         self.stage = Stage::Settled;
@@ -203,7 +198,7 @@ fn settle_later(shared: Arc<Shared>, money: Held, stage: Stage, now: Timestamp) 
         at: now,
     };
     let settle = async move {
-        if let Err(error) = shared.limits.settle(&money.hold.intent, outcome.clone()).await {
+        if let Err(error) = shared.limits.settle(&money.hold.intent, outcome).await {
             settle_again(&shared, &money.hold.intent, outcome, error);
         }
     };
@@ -227,7 +222,7 @@ fn settle_again(shared: &Arc<Shared>, intent: &IntentId, outcome: Settlement, mu
             tracing::warn!(%intent, %error, "a cost could not be settled; trying again");
             tokio::time::sleep(wait).await;
             wait *= 2;
-            match shared.limits.settle(&intent, outcome.clone()).await {
+            match shared.limits.settle(&intent, outcome).await {
                 Ok(()) => return,
                 Err(failed) => error = failed,
             }

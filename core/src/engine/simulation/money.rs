@@ -136,7 +136,7 @@ impl Limits for Purse {
             if ports.has(Defect::UnsettledCall) && ports.world.happens(100) {
                 return Ok(());
             }
-            self.ledger.settle(intent, outcome.clone()).await?;
+            self.ledger.settle(intent, outcome).await?;
             ports.boundary("after a settlement").await;
             // An answer that is repeated makes a second settlement of the same send.
             if ports.world.limits_fail() {

@@ -48,7 +48,7 @@ impl Process {
         world.note(|| format!("process {number} starts"));
         world.set_alive(&owner, true);
         let store = Store::simulated(&house.memory, Arc::new(ports.clone()), Arc::clone(world) as _);
-        let parts = Parts {
+        let assembly = Parts {
             services: house.services(store.clone(), world),
             owner: owner.clone(),
             lock: None,
@@ -56,7 +56,7 @@ impl Process {
             http: None,
             concurrency: 2,
         };
-        let opened = runtime.block_on(at_once(Engine::assemble(parts)));
+        let opened = runtime.block_on(at_once(Engine::assemble(assembly)));
         let Some(Ok(engine)) = opened else {
             ports.die("it could not be opened");
             world.set_alive(&owner, false);
@@ -190,7 +190,7 @@ impl Process {
             match self.notices.try_recv() {
                 Ok(Notice::Event { run, seq, event }) => {
                     let body = serde_json::to_string(&event).unwrap_or_default();
-                    self.ports.world.told(&run, seq, body);
+                    self.ports.world.told(&run, seq, &body);
                 }
                 Ok(Notice::Orphaned { runs, .. }) => {
                     for run in runs {

@@ -306,7 +306,7 @@ impl<'a> Schedule<'a> {
                 };
                 self.wish(&row.id, &by, retry);
             }
-            _ => self.decide_some_hunk(&row.id, &machine, by),
+            _ => self.decide_some_hunk(&row.id, &machine, &by),
         }
     }
 
@@ -341,7 +341,7 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    fn decide_some_hunk(&mut self, run: &PipelineId, machine: &Machine, by: Answerer) {
+    fn decide_some_hunk(&mut self, run: &PipelineId, machine: &Machine, by: &Answerer) {
         let states = [
             HunkState::Applied,
             HunkState::Rejected,
@@ -361,7 +361,7 @@ impl<'a> Schedule<'a> {
             comment: None,
             by: by.clone(),
         };
-        self.wish(run, &by, decide);
+        self.wish(run, by, decide);
     }
 
     /// Nothing goes wrong any more, everybody does what is expected: the runs must end.

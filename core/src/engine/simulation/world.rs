@@ -355,22 +355,14 @@ impl World {
         });
     }
 
-    pub(super) fn told(&self, run: &PipelineId, seq: u64, body: String) {
-        let other = self.facts(|facts| {
-            let key = (run.clone(), seq);
-            match facts.told.get(&key) {
-                Some(before) => (*before != body).then(|| before.clone()),
-                None => {
-                    facts.told.insert(key, body.clone());
-                    None
-                }
-            }
+    pub(super) fn told(&self, run: &PipelineId, seq: u64, body: &str) {
+        let first = self.facts(|facts| {
+            let known = facts.told.entry((run.clone(), seq));
+            known.or_insert_with(|| body.to_owned()).clone()
         });
-        if let Some(before) = other {
-            self.violate(format!(
-                "event {seq} of `{run}` was told as {before} and as {body}"
-            ));
-        }
+        self.check(first == body, || {
+            format!("event {seq} of `{run}` was told as {first} and as {body}")
+        });
     }
 }
 
