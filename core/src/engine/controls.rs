@@ -157,7 +157,8 @@ fn read_plan(text: &str) -> Result<Plan> {
     Plan::parse(text, &|agent| crate::agent::find(agent).is_some())
 }
 
-/// Whether the run cannot be driven on, whatever the control was.
+/// Whether the run cannot be driven on, whatever the control was. A store that did not answer may have taken
+/// the control in all the same: that is no rejection.
 fn is_fatal(error: &Error) -> bool {
-    error.code == "fenced" || error.kind == Kind::Io
+    error.code == "fenced" || error.code.starts_with("store") || error.kind == Kind::Io
 }

@@ -2,6 +2,7 @@
 //! decide about each run that had not ended.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,15 +14,15 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 const FIRST_PAGE: usize = 4096;
 
 /// Damages all but the first page, and the log that was not yet part of the file; answers what there is now.
-fn damage(database: &Path) -> Vec<u8> {
+fn damage(database: &Path) -> io::Result<Vec<u8>> {
     let log = database.with_extension("db-wal");
     if let Ok(bytes) = fs::read(&log) {
-        fs::write(&log, vec![0xA5; bytes.len()]).expect("the log can be written");
+        fs::write(&log, vec![0xA5; bytes.len()])?;
     }
-    let mut bytes = fs::read(database).expect("the database is there");
+    let mut bytes = fs::read(database)?;
     bytes.iter_mut().skip(FIRST_PAGE).for_each(|byte| *byte = 0xA5);
-    fs::write(database, &bytes).expect("it can be written");
-    bytes
+    fs::write(database, &bytes)?;
+    Ok(bytes)
 }
 
 #[tokio::test]
@@ -34,16 +35,16 @@ async fn after_a_damage_a_run_comes_back_from_the_backup_waits_and_is_finished()
         .assert_code(3);
     let before = json(&["pipelines", "list", "--json"]).await[0].clone();
     let run = before["pipelineId"].as_str().unwrap_or_default();
-    let state = stage.home.path("state");
+    let folder = stage.home.path("state");
     let mut editor = stage.editor();
     let end = Instant::now() + FINISH_LIMIT;
-    while !state.join("backup/clode.db").exists() {
+    while !folder.join("backup/clode.db").exists() {
         assert!(Instant::now() < end, "no backup is made: {}", editor.client.log());
         tokio::time::sleep(LOOK_AGAIN_AFTER).await;
     }
     assert_eq!(editor.client.shut_down(), Some(0));
     drop(editor);
-    let damaged = damage(&state.join("clode.db"));
+    let damaged = damage(&folder.join("clode.db")).expect("it can be damaged");
 
     let status = json(&["status", "--json"]).await;
 
@@ -54,7 +55,7 @@ async fn after_a_damage_a_run_comes_back_from_the_backup_waits_and_is_finished()
         .unwrap_or_default();
     assert!(told.contains("damaged/1"), "{status:#}");
     assert_eq!(
-        fs::read(state.join("damaged/1/clode.db")).ok(),
+        fs::read(folder.join("damaged/1/clode.db")).ok(),
         Some(damaged),
         "nothing is deleted"
     );
