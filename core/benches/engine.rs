@@ -48,17 +48,17 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(run(effort));
+    runtime.block_on(Box::pin(run(effort)));
 }
 
 async fn run(effort: Effort) {
     let place = tempfile::tempdir().unwrap();
     let root = place.path().canonicalize().unwrap();
     measure::print_machine(&root);
-    steps(effort, &root.join("steps")).await;
-    at_once(effort, &root.join("at-once")).await;
-    control(effort, &root.join("control")).await;
-    stored(effort, &root.join("stored")).await;
+    Box::pin(steps(effort, &root.join("steps"))).await;
+    Box::pin(at_once(effort, &root.join("at-once"))).await;
+    Box::pin(control(effort, &root.join("control"))).await;
+    Box::pin(stored(effort, &root.join("stored"))).await;
 }
 
 /// One run after the other, from its start to its end.
@@ -68,11 +68,11 @@ async fn steps(effort: Effort, root: &Path) {
     let database = bare(&root.join("bare.db"));
     let mut table = Table::new("One step of a run");
     for _ in 0..effort.pick(30, 1) {
-        let (time, run) = timed(async {
+        let (time, run) = timed(Box::pin(async {
             let run = world.start(&engine, Gates::Skipped).await;
             until(&engine, &run, "completed").await;
             run
-        })
+        }))
         .await;
         let row = engine.row(&run).await.unwrap();
         let steps = u32::try_from(row.machine().unwrap().steps.len()).unwrap();
