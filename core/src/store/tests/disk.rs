@@ -133,7 +133,7 @@ async fn a_full_disk_loses_nothing_and_with_space_again_it_goes_on() {
 
 #[tokio::test]
 async fn on_a_full_disk_what_was_paid_and_what_was_answered_is_written_from_the_reserve() {
-    let Some(disk) = Disk::mount("size=100m") else {
+    let Some(disk) = Disk::mount("size=128m") else {
         return;
     };
     let store = Store::open(&disk.state()).await.unwrap();
@@ -176,18 +176,18 @@ async fn on_a_full_disk_what_was_paid_and_what_was_answered_is_written_from_the_
 
 #[tokio::test]
 async fn below_the_floor_nothing_that_is_paid_begins_and_what_is_under_way_is_written() {
-    let Some(disk) = Disk::mount("size=100m") else {
+    let Some(disk) = Disk::mount("size=128m") else {
         return;
     };
     let store = Store::open(&disk.state()).await.unwrap();
     let run = create(&store, new_run("run")).await;
     store.room().unwrap();
-    disk.fill(50 << 20);
+    disk.fill(118 << 20);
 
     let refused = store.ledger().reserve(hold("paid", 1, 100)).await.unwrap_err();
 
     assert_eq!(refused.code, "diskFull");
-    assert!(refused.message.contains("MiB are free"), "{refused}");
+    assert!(refused.message.contains("KiB are free"), "{refused}");
     assert_eq!(store.room().unwrap_err().code, "diskFull");
     store.commit(transition(&run, 1, "{}")).await.unwrap();
     assert_eq!(disk.reserve_bytes(), RESERVE_BYTES, "it is not needed yet");

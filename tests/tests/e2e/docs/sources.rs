@@ -27,7 +27,10 @@ pub(super) fn all() -> Vec<(String, String)> {
         book::collect(&book::root().join(folder), folder, "rs", &mut found);
     }
     found.retain(|(path, _)| {
-        !path.contains("/tests/") && !path.ends_with("/tests.rs") && !path.ends_with("/testing.rs")
+        !path.contains("/tests/")
+            && !path.contains("/simulation/")
+            && !path.ends_with("/tests.rs")
+            && !path.ends_with("/testing.rs")
     });
     for (_, text) in &mut found {
         if let Some(at) = text.find(TESTS_BEGIN) {
