@@ -226,6 +226,10 @@ pub(super) async fn prepare(
     result: &CommitId,
 ) -> Result<PreparedPatch> {
     let patch = services.workspaces.patch(repository, base, result).await?;
+    // What the user prunes while the patch waits must not be missed.
+    if let Err(error) = services.workspaces.keep(repository, &patch).await {
+        tracing::warn!(%error, "the patch still leans on objects of the user's repository");
+    }
     let mut hunks = Vec::new();
     for file in &patch.files {
         let ask = matches!(file.verdict, Verdict::Ask { .. });

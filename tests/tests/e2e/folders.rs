@@ -431,3 +431,39 @@ async fn a_folder_that_is_opened_by_a_link_is_the_same_repository() {
     );
     stage.assert_untouched();
 }
+
+#[tokio::test]
+async fn a_patch_that_waits_does_not_miss_what_the_user_prunes_meanwhile() {
+    let stage = Stage::demo();
+    let mut editor = stage.editor();
+    editor.open(&stage.file());
+    let run = editor.run(&stage.request(&editor));
+    editor.approve(&run, "plan");
+    editor.until_gate(&run, "patch");
+
+    // The history that the run began from is gone for good.
+    let branch = stage.repo.git(&["branch", "--show-current"]);
+    stage.repo.git(&["checkout", "-q", "--orphan", "another"]);
+    stage.repo.write("notes.txt", "a new beginning\n");
+    stage
+        .repo
+        .git(&["rm", "-q", "--cached", "calc.py", "test_calc.py"]);
+    stage.repo.git(&["add", "notes.txt"]);
+    stage.repo.git(&["commit", "-qm", "A new beginning"]);
+    stage.repo.git(&["branch", "-D", branch.trim()]);
+    stage.repo.git(&["reflog", "expire", "--expire=now", "--all"]);
+    stage.repo.git(&["gc", "-q", "--prune=now"]);
+
+    let detail = editor.detail(&run);
+    assert!(
+        detail["patch"]
+            .as_str()
+            .is_some_and(|patch| patch.contains("return a * b")),
+        "{detail:#}"
+    );
+    let base = json!({ "uri": format!("clode://pipeline/{run}/base/calc.py") });
+    assert_eq!(editor.must("clode.document", &base)["text"], MODULE);
+    editor.approve(&run, "patch");
+    editor.until_status(&run, "completed");
+    assert_eq!(editor.text(&stage.file()), MODULE.replace(OLD, NEW));
+}
