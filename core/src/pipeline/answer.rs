@@ -20,10 +20,10 @@ impl Machine {
         request: GateRequest,
         effects: &mut Vec<Effect>,
     ) {
-        if self
+        let asks_for_nobody = self
             .step(&step)
-            .is_none_or(|record| record.status != StepStatus::Running)
-        {
+            .is_none_or(|record| record.status != StepStatus::Running);
+        if asks_for_nobody || self.ending.is_some() {
             return;
         }
         if let Some(gate) = self

@@ -22,6 +22,10 @@ impl Machine {
         changed.advance(at, &mut effects);
         changed.watch_work(at, before, &mut effects);
         changed.raise_progress();
+        if self.ending.is_some() && changed.ending.is_some() {
+            // Whatever its stored state says: an ended run tells, and asks for nothing.
+            effects.retain(|effect| matches!(effect, Effect::Publish { .. } | Effect::Ended));
+        }
         *self = changed;
         Ok(Transitioned { effects })
     }
