@@ -56,6 +56,17 @@ fn a_changed_word_or_number_shows() {
 }
 
 #[test]
+fn a_number_is_the_same_after_it_was_written_and_read() {
+    // Sums of prices, and numbers at the edges of what a JSON reader gets right.
+    let numbers = [0.1 + 0.2, 1.0 / 3.0, f64::MIN_POSITIVE, f64::MAX];
+    let more = (1..2_000_u32).map(|n| f64::from(n) * 0.000_003_060_7 + f64::from(n).sqrt() / 7.0);
+    for number in numbers.into_iter().chain(more) {
+        let text = written(&json!({"pipeline": {"metrics": {"totalCost": number}}}));
+        assert!(verify(&text).is_ok(), "{number:e}");
+    }
+}
+
+#[test]
 fn what_is_something_else_or_newer_is_told_from_what_is_damaged() {
     assert_eq!(verify("no JSON").expect_err("refused").code, "notASnapshot");
     assert_eq!(verify("{}").expect_err("refused").code, "notASnapshot");
