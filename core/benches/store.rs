@@ -158,6 +158,7 @@ fn transition(run: &PipelineId, round: usize) -> Transition {
         events: vec![format!(r#"{{"type":"{}"}}"#, "e".repeat(SMALL_BYTES))],
         consumed: Vec::new(),
         audit: None,
+        rejected: Vec::new(),
         blobs: Vec::new(),
         at: NOW,
     }

@@ -2,8 +2,7 @@
 //! rejected.
 //!
 //! A lineage is one run with all its retries, or every run of a task that its caller named and did not force.
-//! What a person or QA rejected is forgotten before the rejection itself is stored: a crash between the two
-//! costs the price of a step, the other order could bring a rejected result back.
+//! What a person or QA rejected is forgotten in the commit that stores the rejection.
 
 use crate::error::Result;
 use crate::id::{StepKey, TreeId};

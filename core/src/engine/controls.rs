@@ -41,7 +41,7 @@ impl Actor {
                         Vec::new(),
                         Account {
                             consumed: vec![(row.id, outcome)],
-                            audit: None,
+                            ..Account::default()
                         },
                     )
                     .await?;

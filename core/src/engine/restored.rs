@@ -53,6 +53,7 @@ fn halted(services: &Services, row: RunRow, fence: i64, reason: Error) -> Result
         events: events.collect::<Result<_>>()?,
         consumed: Vec::new(),
         audit: None,
+        rejected: Vec::new(),
         blobs: Vec::new(),
         at,
     })

@@ -7,6 +7,7 @@ use super::actor::{Actor, live_of};
 use super::signal::Outcome;
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::id::StepKey;
 use crate::pipeline::{Effect, Event, RunEvent, Status};
 use crate::store::{AuditRecord, Finished, SignalId, Transition};
 
@@ -22,6 +23,8 @@ pub(super) struct Account {
     pub(super) consumed: Vec<(SignalId, String)>,
     /// Who decided what.
     pub(super) audit: Option<AuditRecord>,
+    /// Results that nobody may use again.
+    pub(super) rejected: Vec<StepKey>,
 }
 
 impl Actor {
@@ -49,11 +52,11 @@ impl Actor {
             None => Vec::new(),
         };
         let state = self.encode(&next)?;
-        if !rejected.is_empty() {
-            let store = &self.shared.services.store;
-            store.cache_forget(&self.repository.id, rejected).await?;
-        }
-        let account = Account { consumed, audit };
+        let account = Account {
+            consumed,
+            audit,
+            rejected,
+        };
         self.commit(at, state, next.status(), journal, published.collect(), account)
             .await?;
         self.machine = next;
@@ -101,6 +104,7 @@ impl Actor {
                 events: bodies.clone(),
                 consumed: account.consumed.clone(),
                 audit: account.audit.clone(),
+                rejected: account.rejected.clone(),
                 blobs: Vec::new(),
                 at,
             };

@@ -128,18 +128,12 @@ impl Store {
         .await
     }
 
-    /// Removes every result under these keys, whoever made it: it was rejected, or is made anew.
+    /// Removes every result under these keys, whoever made it: it is made anew. What is rejected goes with the
+    /// transition that rejects it.
     pub async fn cache_forget(&self, repository: &RepositoryId, keys: Vec<StepKey>) -> Result<()> {
         let repository = repository.clone();
-        self.write(move |transaction| {
-            let mut statement =
-                transaction.prepare_cached("DELETE FROM step_cache WHERE repository = ?1 AND key = ?2")?;
-            for key in keys {
-                statement.execute([repository.as_str(), key.as_str()])?;
-            }
-            Ok(())
-        })
-        .await
+        self.write(move |transaction| forget(transaction, &repository, &keys))
+            .await
     }
 
     /// Removes everything.
@@ -166,6 +160,19 @@ impl Store {
         })
         .await
     }
+}
+
+/// Removes every result under these keys.
+pub(super) fn forget(transaction: &Connection, repository: &RepositoryId, keys: &[StepKey]) -> Outcome<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut statement =
+        transaction.prepare_cached("DELETE FROM step_cache WHERE repository = ?1 AND key = ?2")?;
+    for key in keys {
+        statement.execute([repository.as_str(), key.as_str()])?;
+    }
+    Ok(())
 }
 
 fn count(removed: impl Iterator<Item = rusqlite::Result<i64>>) -> Outcome<Swept> {

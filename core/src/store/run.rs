@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::id::{OwnerId, PipelineId, RepositoryId, TaskId};
+use crate::id::{OwnerId, PipelineId, RepositoryId, StepKey, TaskId};
 
 use super::audit::AuditRecord;
 use super::signal::SignalId;
@@ -153,6 +153,8 @@ pub struct Transition {
     pub consumed: Vec<(SignalId, String)>,
     /// What the audit keeps of it, where a person decided.
     pub audit: Option<AuditRecord>,
+    /// Results of the run's repository that this rejects: the step cache has them no longer.
+    pub rejected: Vec<StepKey>,
     /// Contents that the new state refers to.
     pub blobs: Vec<Vec<u8>>,
     /// Now.

@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use super::checksum::{Seal, text};
 use super::failure::Outcome;
 use super::run::{Committed, Finished, JournalRow, Transition};
-use super::{Store, audit, blob, event, limit_payload, page, runs, signal};
+use super::{Store, audit, blob, cache, event, limit_payload, page, runs, signal};
 use crate::Result;
 use crate::clock::Timestamp;
 use crate::id::PipelineId;
@@ -65,6 +65,7 @@ impl Store {
             if let Some(record) = transition.audit {
                 audit::append(transaction, record)?;
             }
+            cache::forget(transaction, &run.repository, &transition.rejected)?;
             Ok(Committed { seqs, entry })
         })
         .await

@@ -1,6 +1,6 @@
 //! The step cache: what is found, by whom, and what goes.
 
-use super::support::{NOW, Place, create, finish, new_run, raw};
+use super::support::{NOW, Place, create, finish, new_run, raw, transition};
 use crate::clock::Timestamp;
 use crate::id::{CommitId, PipelineId, RepositoryId, StepKey};
 use crate::money::Money;
@@ -102,7 +102,7 @@ async fn a_stale_owner_keeps_nothing_and_too_large_a_result_is_not_kept() {
 }
 
 #[tokio::test]
-async fn what_is_forgotten_is_forgotten_whoever_made_it() {
+async fn what_a_transition_rejects_is_forgotten_whoever_made_it() {
     let place = Place::new();
     let store = place.open().await;
     let (one, other) = (
@@ -113,10 +113,9 @@ async fn what_is_forgotten_is_forgotten_whoever_made_it() {
         put(&store, entry(run, "rejected", "x")).await;
         put(&store, entry(run, "kept", "y")).await;
     }
-    store
-        .cache_forget(&"repository".into(), vec!["rejected".into(), "unknown".into()])
-        .await
-        .unwrap();
+    let mut rejecting = transition(&one, 1, "\"rejected\"");
+    rejecting.rejected = vec!["rejected".into(), "unknown".into()];
+    store.commit(rejecting).await.unwrap();
     assert!(found(&store, "rejected", CacheScope::Repository).await.is_empty());
     assert_eq!(found(&store, "kept", CacheScope::Repository).await.len(), 2);
 }

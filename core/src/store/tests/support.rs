@@ -94,6 +94,7 @@ pub(super) fn transition(run: &PipelineId, fence: i64, state: &str) -> Transitio
         events: vec![r#"{"type":"stepFinished"}"#.to_owned()],
         consumed: Vec::new(),
         audit: None,
+        rejected: Vec::new(),
         blobs: Vec::new(),
         at: NOW.plus_ms(1),
     }

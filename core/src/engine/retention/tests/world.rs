@@ -120,6 +120,7 @@ impl World {
             events: Vec::new(),
             consumed: Vec::new(),
             audit: None,
+            rejected: Vec::new(),
             blobs,
             at: self.clock.now(),
         };
