@@ -100,7 +100,7 @@ impl Machine {
                 outcome,
             } => self.results_merged(&step, attempt, &onto, outcome, effects),
             Event::MergeFailed { step, attempt, error } => {
-                self.merge_failed(&step, attempt, error, effects);
+                self.merge_failed(at, &step, attempt, error, effects);
             }
             Event::PatchPrepared { prepared } => self.patch_prepared(at, *prepared, effects),
             Event::PatchFailed { .. } if self.ignores(self.patch_stage == PatchStage::Preparing) => {}

@@ -263,12 +263,18 @@ impl Machine {
 
     pub(super) fn merge_failed(
         &mut self,
+        at: Timestamp,
         step: &StepId,
         attempt: u32,
         error: Error,
         effects: &mut Vec<Effect>,
     ) {
-        if self.take_merging(step, attempt) {
+        if !self.take_merging(step, attempt) {
+            return;
+        }
+        if error.lacks_space() {
+            self.halt(at, &error, effects);
+        } else {
             self.end(Ending::Failed, Some(error), effects);
         }
     }

@@ -358,6 +358,22 @@ fn a_merge_that_cannot_be_made_ends_the_run_and_loses_no_result() {
 }
 
 #[test]
+fn a_merge_that_finds_the_disk_full_waits_and_is_made_when_there_is_room() {
+    let mut run = two();
+    run.finish("developer.a", files("with a"));
+    run.finish("developer.b", files("with b"));
+    run.event(Event::MergeFailed {
+        step: StepId::new("developer.b"),
+        attempt: 1,
+        error: Error::new(Kind::Io, "diskFull", "only 3 KiB are free"),
+    });
+    assert_eq!(run.machine.status(), Status::Paused);
+    run.event(Event::Resumed);
+    assert_eq!(run.merge(), Some(("developer.b", "with a")));
+    assert!(run.ordered().is_empty());
+}
+
+#[test]
 fn who_names_a_divided_step_gets_every_part_of_it_made_anew_even_after_a_collision() {
     let mut run = done_in_parts();
     retry_from(&mut run, "developer");
