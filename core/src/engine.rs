@@ -297,7 +297,6 @@ impl Engine {
         for handle in handles.values() {
             handle.ended().await;
         }
-        self.hold_documents("", Vec::new()).await;
         locked(&self.shared.lock).take();
     }
 }

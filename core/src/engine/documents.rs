@@ -9,6 +9,9 @@ use crate::store::Store;
 /// The code of what is refused because of it.
 pub const OPEN_ELSEWHERE: &str = "openElsewhere";
 
+/// Longest name of an editor (characters).
+const CLIENT_CHARS_MAX: usize = 120;
+
 /// A file that another living editor holds with unsaved text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Elsewhere {
@@ -39,17 +42,13 @@ impl Elsewhere {
 }
 
 impl Engine {
-    /// Says which files the editor of this process holds with unsaved text; replaces what was said before.
-    /// A store that cannot be written is no reason to fail: the person edits on.
-    pub async fn hold_documents(&self, client: &str, paths: Vec<PathBuf>) {
-        let store = &self.shared.services.store;
-        if store.writable().is_err() {
-            return;
-        }
+    /// Says which files the editor of this process holds with unsaved text; replaces what was said before. It
+    /// holds as long as this process lives.
+    pub async fn hold_documents(&self, client: &str, paths: Vec<PathBuf>) -> Result<()> {
+        let client: String = client.chars().take(CLIENT_CHARS_MAX).collect();
         let paths = paths.iter().map(|path| real(path)).collect();
-        if let Err(error) = store.set_unsaved(&self.shared.owner, client, paths).await {
-            tracing::debug!(%error, "what is unsaved here could not be said to others");
-        }
+        let store = &self.shared.services.store;
+        store.set_unsaved(&self.shared.owner, &client, paths).await
     }
 
     /// Those of these files that another living editor holds with unsaved text.

@@ -16,6 +16,8 @@ use crate::lsp::session::Session;
 
 /// Wait before a document that is known to be unsaved is compared again.
 const AGAIN_MS: u64 = 300;
+/// Wait before what others could not be told is said again.
+const SAY_AGAIN_MS: u64 = 2_000;
 /// Documents with unsaved text that are followed.
 const FOLLOWED_MAX: usize = clode_core::store::DOCUMENTS_MAX;
 /// How a file may begin that an editor shows without these bytes.
@@ -32,8 +34,10 @@ struct State {
     /// Edited since they were opened, saved, or last found to be as on the disk.
     edited: BTreeSet<Url>,
     marked: BTreeSet<Url>,
-    /// Those that others were told about.
+    /// Those that hold unsaved text; others are told about them.
     told: BTreeMap<Url, PathBuf>,
+    /// Something of that was not said yet.
+    unsaid: bool,
     works: bool,
 }
 
@@ -75,7 +79,7 @@ async fn work(session: Session) {
     loop {
         let (marked, is_news) = {
             let mut state = session.unsaved().state();
-            if state.marked.is_empty() {
+            if state.marked.is_empty() && !state.unsaid {
                 state.works = false;
                 return;
             }
@@ -84,40 +88,47 @@ async fn work(session: Session) {
             (marked, is_news)
         };
         if !is_news {
-            let pause = tokio::time::sleep(Duration::from_millis(AGAIN_MS));
+            let wait = if marked.is_empty() { SAY_AGAIN_MS } else { AGAIN_MS };
+            let pause = tokio::time::sleep(Duration::from_millis(wait));
             if session.stop().run_until_cancelled(pause).await.is_none() {
                 return;
             }
         }
         look(&session, marked).await;
+        if session.unsaved().state().unsaid {
+            say(&session).await;
+        }
     }
 }
 
 async fn look(session: &Session, marked: BTreeSet<Url>) {
-    let mut changed = false;
     for uri in marked {
         let is_unsaved = differs_from_disk(session, &uri).await;
         let mut state = session.unsaved().state();
         match uri.to_file_path() {
-            Ok(path) if is_unsaved => changed |= state.told.insert(uri, path).is_none(),
+            Ok(path) if is_unsaved => state.unsaid |= state.told.insert(uri, path).is_none(),
             _ => {
                 // What was typed meanwhile is marked, and looked at next.
                 if !state.marked.contains(&uri) {
                     state.edited.remove(&uri);
                 }
-                changed |= state.told.remove(&uri).is_some();
+                state.unsaid |= state.told.remove(&uri).is_some();
             }
         }
     }
-    if !changed {
-        return;
-    }
+}
+
+/// Tells the others. Where nothing can be written nobody can apply anything either.
+async fn say(session: &Session) {
+    session.unsaved().state().unsaid = false;
     let paths: Vec<PathBuf> = session.unsaved().state().told.values().cloned().collect();
-    match session.engine().await {
-        Ok(engine) => {
-            engine.hold_documents(&session.answerer().detail, paths).await;
-        }
-        Err(error) => tracing::debug!(%error, "what is unsaved here cannot be said to others"),
+    let Ok(engine) = session.engine().await else {
+        return;
+    };
+    let client = session.answerer().detail;
+    if let Err(error) = engine.hold_documents(&client, paths).await {
+        tracing::debug!(%error, "what is unsaved here could not be said to others");
+        session.unsaved().state().unsaid = engine.services().store.writable().is_ok();
     }
 }
 
