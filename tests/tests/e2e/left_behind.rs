@@ -25,66 +25,48 @@ fn opened(stage: &Stage) -> TextEditor {
     editor
 }
 
-/// The other editor, without being asked for anything, until the patch waits there; then the end.
-#[track_caller]
-fn goes_on_in(stage: &Stage, other: &mut TextEditor, run: &str) {
-    other.until(run, "the patch gate", |detail| {
+/// One editor's Developer is at work when its server ends like this; the other editor, which nobody asks for
+/// anything, goes on to the edit.
+async fn goes_on_elsewhere_after(end: impl FnOnce(TextEditor)) {
+    let hold = Hold::new();
+    let api = ScriptedApi::start(team(|s| {
+        s.replies(edits().held_by(&hold))
+            .replies(edits())
+            .replies(calls("run_test", json!({})))
+            .replies(says("Done."))
+    }));
+    let stage = Stage::api(&api);
+    let mut one = opened(&stage);
+    let mut other = opened(&stage);
+    let run = one.run(&stage.request(&one));
+    one.approve(&run, "plan");
+    hold.reached().await;
+
+    end(one);
+    hold.release();
+
+    other.until(&run, "the patch gate", |detail| {
         detail["pendingApproval"]["gate"] == "patch"
     });
-    other.approve(run, "patch");
-    other.until_status(run, "completed");
+    other.approve(&run, "patch");
+    other.until_status(&run, "completed");
     assert_eq!(other.text(&stage.file()), MODULE.replace(OLD, NEW));
     stage.assert_untouched();
+    drop(other);
+    api.assert_clean();
 }
 
 #[tokio::test]
 async fn what_works_in_a_server_that_is_killed_goes_on_in_another_that_is_open_there() {
-    let hold = Hold::new();
-    let api = ScriptedApi::start(team(|s| {
-        s.replies(edits().held_by(&hold))
-            .replies(edits())
-            .replies(calls("run_test", json!({})))
-            .replies(says("Done."))
-    }));
-    let stage = Stage::api(&api);
-    let mut one = opened(&stage);
-    let mut other = opened(&stage);
-    let run = one.run(&stage.request(&one));
-    one.approve(&run, "plan");
-    hold.reached().await;
-
-    one.client.kill();
-    drop(one);
-    hold.release();
-
-    goes_on_in(&stage, &mut other, &run);
-    drop(other);
-    api.ignore_complaints();
+    goes_on_elsewhere_after(|mut one| one.client.kill()).await;
 }
 
 #[tokio::test]
 async fn what_works_in_a_server_that_is_closed_goes_on_in_another_that_is_open_there() {
-    let hold = Hold::new();
-    let api = ScriptedApi::start(team(|s| {
-        s.replies(edits().held_by(&hold))
-            .replies(edits())
-            .replies(calls("run_test", json!({})))
-            .replies(says("Done."))
-    }));
-    let stage = Stage::api(&api);
-    let mut one = opened(&stage);
-    let mut other = opened(&stage);
-    let run = one.run(&stage.request(&one));
-    one.approve(&run, "plan");
-    hold.reached().await;
-
-    one.client.shut_down();
-    drop(one);
-    hold.release();
-
-    goes_on_in(&stage, &mut other, &run);
-    drop(other);
-    api.ignore_complaints();
+    goes_on_elsewhere_after(|mut one| {
+        one.client.shut_down();
+    })
+    .await;
 }
 
 #[tokio::test]
