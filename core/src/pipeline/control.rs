@@ -22,12 +22,13 @@ impl Machine {
         Ok(())
     }
 
-    pub(super) fn resume(&mut self) -> Result<()> {
+    pub(super) fn resume(&mut self, at: Timestamp, effects: &mut Vec<Effect>) -> Result<()> {
         if self.ending.is_some() {
             return Err(self.not_now("an ended pipeline cannot be resumed", "`retry` starts it again"));
         }
         self.paused = false;
         self.status_reason = None;
+        self.watch_steps(at, effects);
         Ok(())
     }
 

@@ -116,7 +116,7 @@ impl Machine {
             } => self.hunks_decided(at, outcomes, comment.as_deref(), &by, effects)?,
             Event::ApplyFinished { outcomes } => self.apply_finished(at, outcomes, effects),
             Event::Paused => self.pause()?,
-            Event::Resumed => self.resume()?,
+            Event::Resumed => self.resume(at, effects)?,
             Event::Cancelled { by } => self.cancel(at, &by, effects)?,
             Event::Retried { from, steps } => self.retry(from.as_ref(), steps, effects)?,
             Event::TimeReached => self.time_reached(at, effects),
@@ -137,15 +137,7 @@ impl Machine {
                 step.started_at = None;
             }
         }
-        if let Some(wake) = self
-            .steps
-            .iter()
-            .filter_map(|step| step.not_before)
-            .filter(|time| *time > at)
-            .min()
-        {
-            effects.push(Effect::SetTimer { at: wake });
-        }
+        self.watch_steps(at, effects);
     }
 
     /// What the machine asked for and nobody works on any more is asked for again.

@@ -455,6 +455,29 @@ fn a_transient_failure_is_tried_again_after_its_wait_and_gives_up_after_the_atte
 }
 
 #[test]
+fn a_wait_whose_timer_went_off_while_paused_is_timed_again_when_the_clock_was_set_back() {
+    let mut run = Run::to_developer(RunOptions::default());
+    run.event(Event::Paused);
+    run.fail("developer", transient());
+    let due = run.now.plus_ms(2_000);
+    run.now = due;
+    run.event(Event::TimeReached);
+    assert!(run.ordered().is_empty(), "it is paused");
+
+    run.now = due.plus_ms(-60_000);
+    run.event(Event::Resumed);
+
+    let timer = run.effects.iter().find_map(|effect| match effect {
+        Effect::SetTimer { at } => Some(*at),
+        _ => None,
+    });
+    assert!(timer.is_some_and(|at| at > run.now && at <= due), "{timer:?}");
+    run.now = due;
+    run.event(Event::TimeReached);
+    assert_eq!(run.ordered(), ["developer"]);
+}
+
+#[test]
 fn after_a_crash_the_step_under_way_begins_anew_and_finished_ones_do_not() {
     let mut run = Run::to_developer(RunOptions::default());
     run.event(Event::Recovered);

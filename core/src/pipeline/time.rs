@@ -72,6 +72,20 @@ impl Machine {
             .hint("retry it, or give it a smaller task");
             self.step_failed(at, &step, attempt, StepFailure::transient(error), effects);
         }
+        self.watch_steps(at, effects);
+    }
+
+    /// Comes back when the first step may begin again or has taken too long. A timer that went off while nothing
+    /// could begin is used up, and a clock that was set back makes what was due wait once more.
+    pub(super) fn watch_steps(&self, at: Timestamp, effects: &mut Vec<Effect>) {
+        let next = self.steps.iter().filter_map(|step| match step.status {
+            StepStatus::Backoff => step.not_before,
+            StepStatus::Running => deadline(step),
+            _ => None,
+        });
+        if let Some(at) = next.filter(|time| *time > at).min() {
+            effects.push(Effect::SetTimer { at });
+        }
     }
 
     /// The step that asked has waited for the answer: its time goes on from here.
