@@ -143,11 +143,16 @@ impl Config {
         .config
     }
 
-    /// Names this configuration by its content, for runs that freeze it.
-    pub fn hash(&self) -> String {
+    /// This configuration as runs freeze it: the same content gives the same text.
+    pub fn canonical(&self) -> String {
         let mut value = serde_json::to_value(self).unwrap_or_default();
         value.sort_all_objects();
-        blake3::hash(value.to_string().as_bytes()).to_hex().to_string()
+        value.to_string()
+    }
+
+    /// Names this configuration by its content, as the store names what runs freeze.
+    pub fn hash(&self) -> String {
+        blake3::hash(self.canonical().as_bytes()).to_hex().to_string()
     }
 
     /// The time zone of a day.

@@ -1,6 +1,6 @@
 //! The actor of one run: events in order, each durable before its effects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -100,7 +100,7 @@ pub(super) async fn start(
         written: shared.services.store.last_entry(&row.id).await?,
         steps: BTreeMap::new(),
         waiting: BTreeMap::new(),
-        timers: Vec::new(),
+        timers: BTreeSet::new(),
         live,
         place: None,
         ended: false,
@@ -162,7 +162,7 @@ pub(super) struct Actor {
     pub(super) written: i64,
     pub(super) steps: BTreeMap<StepId, LiveStep>,
     pub(super) waiting: BTreeMap<ApprovalId, oneshot::Sender<Answer>>,
-    pub(super) timers: Vec<Timestamp>,
+    pub(super) timers: BTreeSet<Timestamp>,
     pub(super) live: watch::Sender<Live>,
     place: Option<Place>,
     pub(super) ended: bool,
@@ -174,7 +174,7 @@ impl Actor {
     async fn drive(mut self, mut inbox: mpsc::Receiver<Message>, handle: Handle, first: Option<Event>) {
         let result = match self.part {
             Part::Record => self.record(first).await,
-            Part::Drive => match self.begin(first, &handle).await {
+            Part::Drive => match self.begin(first).await {
                 Ok(()) => self.serve(&mut inbox, &handle).await,
                 failed => failed,
             },
@@ -210,7 +210,7 @@ impl Actor {
         self.take_signals().await
     }
 
-    async fn begin(&mut self, first: Option<Event>, handle: &Handle) -> Result<()> {
+    async fn begin(&mut self, first: Option<Event>) -> Result<()> {
         if let Some(event) = first {
             self.take_in(event).await?;
             if self.machine.status() == Status::Running {
@@ -221,29 +221,32 @@ impl Actor {
                 self.tell(vec![alert]).await?;
             }
         }
-        if self.machine.status() == Status::Queued {
-            let admission = Arc::clone(&self.shared.admission);
-            let admitted = admission.admit(self.machine.spec.task.priority);
-            tokio::pin!(admitted);
-            loop {
-                tokio::select! {
-                    biased;
-                    place = &mut admitted => {
-                        self.place = Some(place);
-                        break;
-                    }
-                    () = self.shared.stop.cancelled() => return Ok(()),
-                    () = handle.wake.notified() => {
-                        self.still_ours().await?;
-                        self.take_signals().await?;
-                    }
+        Ok(())
+    }
+
+    /// Waits among the others until it is admitted, or does not wait any more: it was paused or cancelled.
+    async fn queue(&mut self, handle: &Handle) -> Result<()> {
+        let admission = Arc::clone(&self.shared.admission);
+        let admitted = admission.admit(self.machine.spec.task.priority);
+        tokio::pin!(admitted);
+        while self.machine.status() == Status::Queued {
+            let sleep = self.until(self.timers.first().copied());
+            tokio::select! {
+                biased;
+                place = &mut admitted => {
+                    self.place = Some(place);
+                    return self.take_in(Event::Admitted).await;
                 }
-                if self.machine.status() != Status::Queued {
-                    break;
+                () = self.shared.stop.cancelled() => return Ok(()),
+                () = handle.wake.notified() => {
+                    self.still_ours().await?;
+                    self.take_signals().await?;
                 }
-            }
-            if self.machine.status() == Status::Queued {
-                self.take_in(Event::Admitted).await?;
+                () = sleep => {
+                    let now = self.now();
+                    self.timers.retain(|time| *time > now);
+                    self.take_signals().await?;
+                }
             }
         }
         Ok(())
@@ -252,10 +255,13 @@ impl Actor {
     async fn serve(&mut self, inbox: &mut mpsc::Receiver<Message>, handle: &Handle) -> Result<()> {
         loop {
             self.take_signals().await?;
+            if self.machine.status() == Status::Queued {
+                self.queue(handle).await?;
+            }
             if self.ended && self.steps.is_empty() {
                 return Ok(());
             }
-            let wake_at = self.timers.iter().min().copied();
+            let wake_at = self.timers.first().copied();
             let sleep = self.until(wake_at);
             tokio::select! {
                 biased;
@@ -276,8 +282,10 @@ impl Actor {
 
     /// Somebody who took this process for dead may drive the run now: then nothing is begun here any more.
     async fn still_ours(&self) -> Result<()> {
-        match self.shared.services.store.run(&self.run).await {
-            Ok(Some(row)) if row.fence != self.fence => Err(crate::store::taken_over(&row, self.fence)),
+        match self.shared.services.store.fence(&self.run).await {
+            Ok(Some(present)) if present != self.fence => {
+                Err(crate::store::taken_over(&self.run, present, self.fence))
+            }
             // What cannot be read now is found out at the next write.
             _ => Ok(()),
         }
@@ -295,7 +303,8 @@ impl Actor {
 
     /// The router for the configuration that the run froze.
     pub(super) fn router(&self) -> Arc<Router> {
-        let find = || super::routing::router(&self.shared, &self.config);
+        let frozen = &self.machine.spec.config;
+        let find = || super::routing::frozen(&self.shared, frozen, &self.config);
         Arc::clone(self.router.get_or_init(find))
     }
 

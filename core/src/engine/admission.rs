@@ -22,7 +22,7 @@ pub(super) struct Admission {
 struct Queue {
     working: usize,
     arrivals: u64,
-    waiting: BTreeMap<(Reverse<Priority>, u64), oneshot::Sender<()>>,
+    waiting: BTreeMap<(Reverse<Priority>, u64), oneshot::Sender<Place>>,
 }
 
 /// A place among those that work; given back when dropped.
@@ -55,18 +55,22 @@ impl Admission {
                 Some(waits)
             }
         };
-        if let Some(turn) = turn {
-            // The sender is dropped only with the whole engine; then the place does not matter.
-            let _ = turn.await;
-        }
-        Place {
-            admission: Arc::clone(self),
-        }
+        let given = match turn {
+            Some(turn) => turn.await.ok(),
+            None => None,
+        };
+        // The sender is dropped only with the whole engine; then the place does not matter.
+        given.unwrap_or_else(|| self.place())
     }
 
     /// Takes a place without waiting.
     pub(super) fn enter(self: &Arc<Self>) -> Place {
         locked(&self.queue).working += 1;
+        self.place()
+    }
+
+    /// One that is counted already.
+    fn place(self: &Arc<Self>) -> Place {
         Place {
             admission: Arc::clone(self),
         }
@@ -75,15 +79,17 @@ impl Admission {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut queue = locked(&self.admission.queue);
-        queue.working = queue.working.saturating_sub(1);
-        while queue.working < self.admission.limit {
-            let Some((_, next)) = queue.waiting.pop_first() else {
-                break;
-            };
-            if next.send(()).is_ok() {
-                queue.working += 1;
-            }
+        let next = {
+            let mut queue = locked(&self.admission.queue);
+            queue.working = queue.working.saturating_sub(1);
+            let is_free = queue.working < self.admission.limit;
+            let next = if is_free { queue.waiting.pop_first() } else { None };
+            queue.working += usize::from(next.is_some());
+            next
+        };
+        // Where nobody waits for it any more it is dropped, now or unseen in the channel: the next one gets it.
+        if let Some((_, next)) = next {
+            let _ = next.send(self.admission.place());
         }
     }
 }
@@ -108,6 +114,24 @@ mod tests {
         assert!(low.as_mut().now_or_never().is_none());
         drop(urgent);
         assert!(low.as_mut().now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_place_that_was_given_to_somebody_who_left_is_the_next_one_s() {
+        let admission = Arc::new(Admission::new(1));
+        let working = admission.admit(Priority::Medium).await;
+        let mut unseen = Box::pin(admission.admit(Priority::High));
+        let mut gone = Box::pin(admission.admit(Priority::Medium));
+        let mut next = Box::pin(admission.admit(Priority::Low));
+        for waiting in [&mut unseen, &mut gone, &mut next] {
+            assert!(waiting.as_mut().now_or_never().is_none());
+        }
+        drop(gone);
+        drop(working);
+
+        drop(unseen);
+
+        assert!(next.as_mut().now_or_never().is_some());
     }
 
     #[tokio::test]

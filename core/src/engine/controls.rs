@@ -16,7 +16,7 @@ impl Actor {
         let pending = match self.shared.services.store.pending_signals(&self.run).await {
             Err(error) if error.code == "storeBusy" => {
                 tracing::warn!(%error, "controls cannot be read now");
-                self.timers.push(self.now().plus_ms(READ_RETRY_MS));
+                self.timers.insert(self.now().plus_ms(READ_RETRY_MS));
                 return Ok(());
             }
             pending => pending?,

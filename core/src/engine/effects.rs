@@ -51,7 +51,7 @@ impl Actor {
             } => self.merge_results(step, attempt, base, onto, result),
             Effect::PreparePatch { base, result } => self.prepare_patch(base, result),
             Effect::ApplyPatch => self.apply_patch(),
-            Effect::SetTimer { at } => self.timers.push(at),
+            Effect::SetTimer { at } => drop(self.timers.insert(at)),
             Effect::Publish { .. } => {}
             Effect::Ended => self.ended = true,
         }

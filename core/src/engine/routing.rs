@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{Shared, locked};
 use crate::agent::claude::provider::{ClaudeCode, Parts};
 use crate::config::{CapScope, Config, ProviderKind as Kind, Readiness};
+use crate::id::BlobId;
 use crate::money::Money;
 use crate::process::find_program;
 use crate::provider::{ModelSettings, Provider, ProviderKind, ProviderSettings};
@@ -17,8 +18,16 @@ const ROUTERS_MAX: usize = 32;
 
 /// The router for this configuration.
 pub(super) fn router(shared: &Arc<Shared>, config: &Config) -> Arc<Router> {
-    let key = config.hash();
-    if let Some(router) = locked(&shared.routers).get(&key) {
+    named(shared, &config.hash(), config)
+}
+
+/// The router for a configuration that a run froze: the name of what it stored is that of its content.
+pub(super) fn frozen(shared: &Arc<Shared>, id: &BlobId, config: &Config) -> Arc<Router> {
+    named(shared, id.as_str(), config)
+}
+
+fn named(shared: &Arc<Shared>, key: &str, config: &Config) -> Arc<Router> {
+    if let Some(router) = locked(&shared.routers).get(key) {
         return Arc::clone(router);
     }
     let services = &shared.services;
@@ -38,7 +47,7 @@ pub(super) fn router(shared: &Arc<Shared>, config: &Config) -> Arc<Router> {
     if routers.len() >= ROUTERS_MAX {
         routers.clear();
     }
-    routers.insert(key, Arc::clone(&router));
+    routers.insert(key.to_owned(), Arc::clone(&router));
     router
 }
 

@@ -142,6 +142,13 @@ fn whatever_happens_nothing_acknowledged_is_lost_and_every_run_ends() {
 }
 
 #[test]
+fn a_run_that_was_paused_in_the_queue_goes_on_when_it_is_resumed() {
+    let house = House::build().expect("a house");
+    let (summary, _) = schedule::paused_in_the_queue(&house).expect("it ends");
+    assert_eq!(summary.endings.get("completed"), Some(&3), "{summary:?}");
+}
+
+#[test]
 fn a_seed_lives_through_the_same_again() {
     let house = House::build().expect("a house");
     for seed in 1..=20 {

@@ -254,7 +254,7 @@ pub(super) fn freeze(
     steps: Vec<StepSpec>,
 ) -> Result<(Machine, Vec<Vec<u8>>)> {
     let mut blobs = Vec::new();
-    let config_blob = keep(&mut blobs, encode(config)?);
+    let config_blob = keep(&mut blobs, config.canonical());
     let buffers = if request.buffers.shown.is_empty() {
         None
     } else {

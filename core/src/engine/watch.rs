@@ -15,7 +15,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Looks between two looks for runs whose process ended: the end of a process writes nothing.
 const LOOKS_PER_LIFE_SIGN: u32 = 10;
 /// Runs that are compared after a change.
-const RUNS_MAX: usize = 200;
+const RUNS_MAX: u32 = 200;
 
 /// Watches until the engine stops.
 pub(super) fn start(shared: &Arc<Shared>) {
@@ -73,35 +73,29 @@ impl Seen {
         for handle in locked(&shared.actors).values() {
             handle.wake();
         }
-        let rows = store
-            .runs(RunFilter {
-                limit: RUNS_MAX,
-                ..RunFilter::default()
-            })
-            .await?;
-        for row in rows {
-            let ours = locked(&shared.actors).contains_key(&row.id);
-            let known = self.updated.get(&row.id).copied();
+        for (run, updated_at) in store.last_changes(RUNS_MAX).await? {
+            let ours = locked(&shared.actors).contains_key(&run);
+            let known = self.updated.get(&run).copied();
             let after = known.map_or(0, |(_, seq)| seq);
-            if known.is_some_and(|(updated, _)| updated == row.updated_at) {
+            if known.is_some_and(|(updated, _)| updated == updated_at) {
                 continue;
             }
-            let events = store.events(&row.id, after, crate::store::ROWS_MAX).await?;
+            let events = store.events(&run, after, crate::store::ROWS_MAX).await?;
             let last = events.last().map_or(after, |event| event.seq);
-            self.updated.insert(row.id.clone(), (row.updated_at, last));
+            self.updated.insert(run.clone(), (updated_at, last));
             if first || ours {
                 continue;
             }
             for event in events {
                 if let Ok(body) = serde_json::from_str(&event.body) {
                     let _ = shared.notices.send(Notice::Event {
-                        run: row.id.clone(),
+                        run: run.clone(),
                         seq: event.seq,
                         event: body,
                     });
                 }
             }
-            let _ = shared.notices.send(Notice::Changed(row.id));
+            let _ = shared.notices.send(Notice::Changed(run));
         }
         Ok(())
     }

@@ -93,7 +93,7 @@ impl Store {
             return Ok(());
         }
         self.write(move |transaction| {
-            runs::fenced(transaction, &entry.run, fence)?;
+            runs::must_be_fenced(transaction, &entry.run, fence)?;
             put(transaction, &entry)
         })
         .await

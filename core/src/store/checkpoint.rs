@@ -52,7 +52,7 @@ impl Store {
             at,
         };
         self.write(move |transaction| {
-            runs::fenced(transaction, &run, fence)?;
+            runs::must_be_fenced(transaction, &run, fence)?;
             blob::must_exist(transaction, &checkpoint.transcript)?;
             let sql = "INSERT INTO checkpoints (run, step, fence, files, transcript, note, at, checksum) \
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (run, step) DO UPDATE SET fence = excluded.fence, \
@@ -77,19 +77,6 @@ impl Store {
     pub async fn checkpoint(&self, run: &PipelineId, step: &StepId) -> Result<Option<Checkpoint>> {
         let (run, step) = (run.clone(), step.clone());
         self.read(move |connection| find(connection, &run, &step)).await
-    }
-
-    /// Forgets the checkpoint of a step: it ended, or starts anew.
-    pub async fn clear_checkpoint(&self, run: &PipelineId, step: &StepId, fence: i64) -> Result<()> {
-        let (run, step) = (run.clone(), step.clone());
-        self.write(move |transaction| {
-            runs::fenced(transaction, &run, fence)?;
-            transaction
-                .prepare_cached("DELETE FROM checkpoints WHERE run = ?1 AND step = ?2")?
-                .execute([run.as_str(), step.as_str()])?;
-            Ok(())
-        })
-        .await
     }
 }
 

@@ -57,13 +57,18 @@ impl Seal {
 
 /// A text column as it is. Damaged UTF-8 is replaced, so that the checksum reports it by name.
 pub(super) fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
-    Ok(String::from_utf8_lossy(row.get_ref(column)?.as_bytes()?).into_owned())
+    Ok(repaired(row.get_ref(column)?.as_bytes()?))
 }
 
 /// A text column that may be NULL.
 pub(super) fn maybe_text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
-    Ok(row
-        .get_ref(column)?
-        .as_bytes_or_null()?
-        .map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+    Ok(row.get_ref(column)?.as_bytes_or_null()?.map(repaired))
+}
+
+/// What is whole, as nearly all is, is only checked.
+fn repaired(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => String::from_utf8_lossy(bytes).into_owned(),
+    }
 }

@@ -5,6 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, MAIN_DB, OpenFlags};
 
 use super::failure::{Failure, Outcome, damaged, read_only};
@@ -217,6 +218,12 @@ fn configure(connection: &Connection) -> Outcome<()> {
     connection.busy_timeout(Duration::from_millis(BUSY_MS))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     connection.pragma_update(None, "trusted_schema", false)?;
+    keep_plans(connection)
+}
+
+/// A statement that was prepared once stays so: without this, one with `LIMIT ?` is planned anew for each value.
+pub(super) fn keep_plans(connection: &Connection) -> Outcome<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }
 

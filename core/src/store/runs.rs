@@ -58,6 +58,25 @@ impl Store {
         self.read(move |connection| find(connection, &id)).await
     }
 
+    /// Under which fence a run is owned now.
+    pub async fn fence(&self, id: &PipelineId) -> Result<Option<i64>> {
+        let id = id.clone();
+        self.read(move |connection| fence(connection, &id)).await
+    }
+
+    /// When the newest runs last changed, without reading them.
+    pub async fn last_changes(&self, limit: u32) -> Result<Vec<(PipelineId, Timestamp)>> {
+        self.read(move |connection| {
+            let sql = "SELECT id, updated_at FROM runs ORDER BY ordinal DESC LIMIT ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            let changes = statement.query_map([limit], |row| {
+                Ok((PipelineId::new(row.get::<_, String>(0)?), Timestamp(row.get(1)?)))
+            })?;
+            Ok(changes.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
     /// Runs, newest first.
     pub async fn runs(&self, filter: RunFilter) -> Result<Vec<RunRow>> {
         self.read(move |connection| list(connection, &filter)).await
@@ -126,22 +145,36 @@ pub(super) fn unknown(id: &PipelineId) -> Error {
 /// The run, if the fence is the present one.
 pub(super) fn fenced(connection: &Connection, id: &PipelineId, fence: i64) -> Outcome<RunRow> {
     let row = find(connection, id)?.ok_or_else(|| unknown(id))?;
-    #[cfg(test)]
-    if super::simulated::forgets_fences() {
-        return Ok(row);
-    }
-    if row.fence == fence {
-        return Ok(row);
-    }
-    Err(taken_over(&row, fence).into())
+    compare(id, row.fence, fence)?;
+    Ok(row)
 }
 
-/// Somebody else owns the run now, not the process that owned it under `fence`.
-pub(crate) fn taken_over(run: &RunRow, fence: i64) -> Error {
-    let message = format!(
-        "pipeline `{}` was taken over by another process (fence {}, ours is {fence})",
-        run.id, run.fence
-    );
+/// Fails unless the fence is the present one.
+pub(super) fn must_be_fenced(connection: &Connection, id: &PipelineId, ours: i64) -> Outcome<()> {
+    let present = fence(connection, id)?.ok_or_else(|| unknown(id))?;
+    compare(id, present, ours)
+}
+
+fn compare(id: &PipelineId, present: i64, ours: i64) -> Outcome<()> {
+    #[cfg(test)]
+    if super::simulated::forgets_fences() {
+        return Ok(());
+    }
+    if present == ours {
+        return Ok(());
+    }
+    Err(taken_over(id, present, ours).into())
+}
+
+fn fence(connection: &Connection, id: &PipelineId) -> Outcome<Option<i64>> {
+    let mut statement = connection.prepare_cached("SELECT fence FROM runs WHERE id = ?1")?;
+    Ok(statement.query_row([id.as_str()], |row| row.get(0)).optional()?)
+}
+
+/// Somebody else owns the run now under `present`, not the process that owned it under `ours`.
+pub(crate) fn taken_over(run: &PipelineId, present: i64, ours: i64) -> Error {
+    let message =
+        format!("pipeline `{run}` was taken over by another process (fence {present}, ours is {ours})");
     Error::state("fenced", message).hint("it goes on there")
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::connection::keep_plans;
 use super::failure::{Failure, Outcome, busy};
 use super::space::Space;
 use super::worker::{Asked, Health, Worker};
@@ -66,6 +67,7 @@ impl Memory {
             .and_then(|mut connection| {
                 connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
                 connection.pragma_update(None, "foreign_keys", true)?;
+                keep_plans(&connection)?;
                 migrations::migrate(&mut connection, migrations::latest())?;
                 // Each schedule begins with an empty file.
                 connection.execute_batch("DROP TRIGGER IF EXISTS audit_is_never_deleted")?;

@@ -11,7 +11,7 @@ use crate::config::{self, Config, Environment, FoundAgents, Sources};
 use crate::engine::start::freeze;
 use crate::engine::{Buffers, Configurations, Services, StartRequest, pipelines};
 use crate::error::{Error, Kind, Result};
-use crate::id::{OwnerId, PipelineId, RepositoryId, TaskId};
+use crate::id::{AgentId, BlobId, OwnerId, PipelineId, RepositoryId, TaskId};
 use crate::money::Money;
 use crate::pipeline::{GatePolicy, Machine};
 use crate::process::Spawner;
@@ -21,14 +21,25 @@ use crate::store::{NewRun, Store};
 use crate::task::{ApplyMode, Priority, RunOptions, Task};
 use crate::workspace::{Places, Repository, UserHome, Workspaces};
 
+/// Which agents take part beside the Task Master: runs are of all sizes.
+const SHAPES: [&[&str]; 4] = [
+    &["developer"],
+    &["architect", "developer"],
+    &["architect", "developer", "qa"],
+    &["architect", "developer", "qa", "kbBuilder"],
+];
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct House {
     pub(super) memory: Memory,
     pub(super) repository: Arc<Repository>,
-    pub(super) config_hash: String,
+    pub(super) config: Arc<Config>,
+    /// What it is called where runs freeze it.
+    pub(super) frozen: BlobId,
     services: Services,
-    machine: Machine,
+    /// Runs of all sizes, as they begin.
+    machines: Vec<Machine>,
     blobs: Vec<Vec<u8>>,
     _place: tempfile::TempDir,
 }
@@ -62,14 +73,21 @@ impl House {
             buffers: Buffers::default(),
             single: None,
         };
-        let steps = pipelines::steps(&config, "default", None)?;
-        let (machine, blobs) = freeze(&request, &config, steps)?;
+        let (mut machines, mut blobs) = (Vec::new(), Vec::new());
+        for agents in SHAPES {
+            let agents: Vec<AgentId> = agents.iter().copied().map(AgentId::new).collect();
+            let steps = pipelines::steps(&config, "default", Some(&agents))?;
+            let (machine, contents) = freeze(&request, &config, steps)?;
+            machines.push(machine);
+            blobs = contents;
+        }
         Ok(Self {
             memory,
             repository,
-            config_hash: config.hash(),
+            frozen: BlobId::new(config.hash()),
+            config: Arc::new(config),
             services,
-            machine,
+            machines,
             blobs,
             _place: place,
         })
@@ -86,7 +104,9 @@ impl House {
 
     /// A run as somebody starts it, number by number; the same number is the same task.
     pub(super) fn run(&self, world: &World, number: u64, owner: &OwnerId) -> Result<NewRun> {
-        let mut machine = self.machine.clone();
+        let Some(mut machine) = world.pick(&self.machines).cloned() else {
+            return Err(Error::internal("there is no shape of a run"));
+        };
         let spec = &mut machine.spec;
         let earlier = world.facts(|facts| facts.first_states.len());
         spec.pipeline = PipelineId::new(format!("pipeline-{number}-{earlier}"));

@@ -64,7 +64,8 @@ impl Process {
         };
         let shared = &engine.shared;
         locked(&shared.repositories).insert(house.repository.id.clone(), Arc::clone(&house.repository));
-        locked(&shared.routers).insert(house.config_hash.clone(), money::router(&ports, store.ledger()));
+        locked(&shared.frozen).insert(house.frozen.clone(), Arc::downgrade(&house.config));
+        locked(&shared.routers).insert(house.frozen.to_string(), money::router(&ports, store.ledger()));
         engine.set_editor(Arc::new(Screen {
             ports: ports.clone(),
             shared: Arc::downgrade(shared),
