@@ -51,7 +51,7 @@ pub use review::{Conflict, Placed, Replacement, Take};
 pub use scan::Refusal;
 pub use slot::{Slot, SlotNote};
 pub use snapshot::{Buffer, Snapshot};
-pub use tidy::{Salvaged, Tidied};
+pub use tidy::{Salvaged, Tidied, Unmerged};
 
 use crate::id::{CommitId, HunkId, TreeId, random_hex};
 use crate::process::Spawner;

@@ -14,9 +14,9 @@ use crate::clock::Timestamp;
 use crate::config::Retention;
 use crate::error::Result;
 use crate::id::{CommitId, RepositoryId};
-use crate::pipeline::{HunkState, MACHINE_VERSION, Machine};
+use crate::pipeline::{HunkState, MACHINE_VERSION, Machine, StepRecord, StepStatus};
 use crate::store::{AuditRecord, RunRow, StoredRun, Weigh};
-use crate::workspace::Salvaged;
+use crate::workspace::{Salvaged, Unmerged};
 
 /// Milliseconds of a day.
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
@@ -133,14 +133,7 @@ async fn let_go(services: &Services, run: &StoredRun, now: Timestamp) -> Result<
     if row.machine_version()? > MACHINE_VERSION {
         return Ok(None);
     }
-    let salvaged = unapplied(services, &row).await?.map(|(base, result)| Salvaged {
-        run: row.id.clone(),
-        repository: row.repository.clone(),
-        title: row.title.clone(),
-        base,
-        result,
-        at: now,
-    });
+    let salvaged = unapplied(services, &row, now).await?;
     if let Some(salvaged) = &salvaged {
         services.workspaces.salvage(salvaged).await?;
     }
@@ -167,8 +160,8 @@ async fn let_go(services: &Services, run: &StoredRun, now: Timestamp) -> Result<
     }))
 }
 
-/// From where to where the files lead that are in nobody's text.
-async fn unapplied(services: &Services, row: &RunRow) -> Result<Option<(CommitId, CommitId)>> {
+/// What of a run is in nobody's text.
+async fn unapplied(services: &Services, row: &RunRow, now: Timestamp) -> Result<Option<Salvaged>> {
     let machine = row.machine()?;
     let Some(base) = machine.agents_base.clone().or_else(|| machine.base.clone()) else {
         return Ok(None);
@@ -176,24 +169,46 @@ async fn unapplied(services: &Services, row: &RunRow) -> Result<Option<(CommitId
     if machine.patch.is_some() && !has_unapplied_hunks(&machine) {
         return Ok(None);
     }
-    let mut result = machine.result.clone();
-    if result.is_none() {
-        result = left_behind(services, row, &machine).await?;
-    }
-    Ok(result
-        .filter(|result| *result != base)
-        .map(|result| (base, result)))
-}
-
-/// The files of a step that never came to its end.
-async fn left_behind(services: &Services, row: &RunRow, machine: &Machine) -> Result<Option<CommitId>> {
+    let merged = machine.result.clone().unwrap_or_else(|| base.clone());
+    let mut unmerged = Vec::new();
     for step in &machine.steps {
-        let checkpoint = services.store.checkpoint(&row.id, &step.spec.id).await?;
-        if let Some(files) = checkpoint.and_then(|checkpoint| checkpoint.files) {
-            return Ok(Some(files));
+        if let Some(result) = left_behind(services, row, step).await?
+            && result != merged
+            && result != base
+        {
+            unmerged.push(Unmerged {
+                step: step.spec.id.clone(),
+                base: step.began_from.clone().unwrap_or_else(|| merged.clone()),
+                result,
+            });
         }
     }
-    Ok(None)
+    let mut salvaged = Salvaged {
+        run: row.id.clone(),
+        repository: row.repository.clone(),
+        title: row.title.clone(),
+        base,
+        result: merged,
+        unmerged,
+        at: now,
+    };
+    // One Developer who was stopped in the middle: what is there is the result.
+    if salvaged.result == salvaged.base && salvaged.unmerged.len() == 1 {
+        salvaged.result = salvaged.unmerged.remove(0).result;
+    }
+    let is_empty = salvaged.result == salvaged.base && salvaged.unmerged.is_empty();
+    Ok((!is_empty).then_some(salvaged))
+}
+
+/// The files of a step that never came to its end, or whose result was never merged.
+async fn left_behind(services: &Services, row: &RunRow, step: &StepRecord) -> Result<Option<CommitId>> {
+    match step.status {
+        StepStatus::Finished | StepStatus::Skipped => return Ok(None),
+        StepStatus::Merging => return Ok(step.output.as_ref().and_then(|output| output.files.clone())),
+        _ => {}
+    }
+    let checkpoint = services.store.checkpoint(&row.id, &step.spec.id).await?;
+    Ok(checkpoint.and_then(|checkpoint| checkpoint.files))
 }
 
 fn has_unapplied_hunks(machine: &Machine) -> bool {

@@ -23,7 +23,7 @@ use super::slot::SlotPlace;
 use super::{Workspaces, files};
 use crate::id::CommitId;
 use crate::{Error, Kind, Result};
-pub use salvage::Salvaged;
+pub use salvage::{Salvaged, Unmerged};
 use shelf::Shelf;
 
 /// Loose objects that one store may have.

@@ -5,9 +5,9 @@ mod world;
 use super::{Expired, chosen, freed};
 use crate::clock::Timestamp;
 use crate::config::Retention;
-use crate::id::{CommitId, OwnerId, PipelineId};
+use crate::id::{CommitId, OwnerId, PipelineId, StepId};
 use crate::money::Money;
-use crate::pipeline::{Ending, HunkState};
+use crate::pipeline::{Ending, HunkState, StepOutput, StepStatus};
 use crate::store::{Confirmation, Grant, Hold, Limits, Settlement, StoredRun, Usage, Weigh};
 use world::{BEGIN, DAY_MS, World, hunk};
 
@@ -92,6 +92,73 @@ async fn a_result_that_is_in_nobodys_text_outlives_its_run_and_what_tidies() {
     world.clock.advance_ms(1);
     assert_eq!(world.expire(A_MONTH).await.forgotten, 6);
     assert_eq!(world.salvaged().await, []);
+}
+
+#[tokio::test]
+async fn what_parts_had_done_that_was_never_merged_outlives_the_run_too() {
+    let world = World::new().await;
+    let mut machine = world.machine("parts");
+    let (waiting, working) = (world.files("three\n").await, world.files("four\n").await);
+    let part = |name: &str, status: StepStatus| {
+        let mut step = machine.steps[0].clone();
+        step.spec.id = StepId::new(format!("developer.{name}"));
+        step.status = status;
+        step.began_from = machine.base.clone();
+        step
+    };
+    let (mut merging, stopped) = (
+        part("merging", StepStatus::Merging),
+        part("stopped", StepStatus::Cancelled),
+    );
+    merging.output = Some(StepOutput {
+        files: Some(waiting.clone()),
+        ..StepOutput::default()
+    });
+    let merged = part("merged", StepStatus::Finished);
+    machine.steps.extend([merged, merging, stopped]);
+    machine.ending = Some(Ending::Cancelled);
+    let run = world.store(&machine, Vec::new()).await;
+    for (step, files) in [("merged", &waiting), ("stopped", &working)] {
+        let step = StepId::new(format!("developer.{step}"));
+        let transcript = world
+            .services
+            .store
+            .put_blob(b"{}".to_vec())
+            .await
+            .expect("stored");
+        let kept = world.services.store.save_checkpoint(
+            &run,
+            &step,
+            1,
+            Some(files.clone()),
+            transcript,
+            String::new(),
+            BEGIN,
+        );
+        kept.await.expect("stored");
+    }
+    world.clock.advance_ms(30 * DAY_MS);
+
+    assert_eq!(world.expire(A_MONTH).await, gone(1, 1));
+
+    let workspaces = &world.services.workspaces;
+    let needed = world.services.store.named_commits().await.expect("read");
+    workspaces.tidy_thoroughly(Some(&needed)).await.expect("tidied");
+    let kept = workspaces.salvaged().await.expect("listed").remove(0);
+    assert_eq!(kept.result, world.result);
+    let mut texts = Vec::new();
+    for of in &kept.unmerged {
+        let patch = workspaces.patch(&world.repository, &of.base, &of.result).await;
+        let text = patch.expect("a patch").files[0].result_text.clone();
+        texts.push((of.step.as_str(), text.unwrap_or_default()));
+    }
+    assert_eq!(
+        texts,
+        [
+            ("developer.merging", "three\n".to_owned()),
+            ("developer.stopped", "four\n".to_owned())
+        ]
+    );
 }
 
 #[tokio::test]

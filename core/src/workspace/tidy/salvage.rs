@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Room, writing};
 use crate::clock::Timestamp;
-use crate::id::{CommitId, PipelineId, RepositoryId};
+use crate::id::{CommitId, PipelineId, RepositoryId, StepId};
 use crate::workspace::{Workspaces, files};
 use crate::{Error, Kind, Result};
 
@@ -28,8 +28,37 @@ pub struct Salvaged {
     pub base: CommitId,
     /// The files as the agents left them.
     pub result: CommitId,
+    /// What steps had done that never came into the result.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmerged: Vec<Unmerged>,
     /// When the run went.
     pub at: Timestamp,
+}
+
+/// The work of a step that is not in the result of its run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unmerged {
+    /// The step.
+    pub step: StepId,
+    /// The files that it started from.
+    pub base: CommitId,
+    /// The files as it left them.
+    pub result: CommitId,
+}
+
+impl Salvaged {
+    /// All that the ref must hold, each commit once.
+    fn commits(&self) -> Vec<&CommitId> {
+        let unmerged = self.unmerged.iter().flat_map(|of| [&of.result, &of.base]);
+        let mut commits = Vec::new();
+        for commit in [&self.result, &self.base].into_iter().chain(unmerged) {
+            if !commits.contains(&commit) {
+                commits.push(commit);
+            }
+        }
+        commits
+    }
 }
 
 impl Workspaces {
@@ -56,11 +85,11 @@ impl Workspaces {
         let date = format!("@{} +0000", salvaged.at.0.div_euclid(SECOND_MS));
         let mut call = room
             .git
-            .call(["commit-tree", tree.trim(), "-F", "-", "-p", result])
+            .call(["commit-tree", tree.trim(), "-F", "-"])
             .git_dir(&room.git_dir)
             .objects(&room.sealed);
-        if salvaged.base != salvaged.result {
-            call = call.args(["-p", salvaged.base.as_str()]);
+        for commit in salvaged.commits() {
+            call = call.args(["-p", commit.as_str()]);
         }
         let commit = call
             .env("GIT_AUTHOR_DATE", &date)

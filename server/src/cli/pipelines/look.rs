@@ -136,6 +136,7 @@ async fn gone(app: &App, run: &PipelineId, unknown: Error) -> Error {
 /// The patch alone; of a pipeline that has expired the one that was kept.
 pub(super) async fn patch(caller: &Caller, run: &PipelineId) -> Result<Exit> {
     let app = caller.open(Providers::Configured).await?;
+    let mut beside = String::new();
     let patch = match app.engine.row(run).await {
         Ok(row) => {
             let machine = row.machine()?;
@@ -158,12 +159,21 @@ pub(super) async fn patch(caller: &Caller, run: &PipelineId) -> Result<Exit> {
                 return Err(Error::state("otherFolder", message).hint("call it in that repository"));
             }
             let workspaces = &app.engine.services().workspaces;
+            for of in &salvaged.unmerged {
+                let patch = workspaces.patch(&repository, &of.base, &of.result).await?;
+                let _ = write!(
+                    beside,
+                    "# of step `{}`, never merged:\n{}",
+                    of.step,
+                    super::marked(&patch)
+                );
+            }
             workspaces
                 .patch(&repository, &salvaged.base, &salvaged.result)
                 .await?
         }
     };
-    let text = super::marked(&patch);
+    let text = super::marked(&patch) + &beside;
     if caller.output.is_json() {
         caller
             .output

@@ -46,15 +46,8 @@ impl World {
             .repository(&project)
             .await
             .expect("a repository");
-        let snapshot = async |text: &str| {
-            let buffer = Buffer {
-                path: "file.txt".to_owned(),
-                text: text.as_bytes().to_vec(),
-            };
-            let taken = services.workspaces.snapshot(&repository, &[buffer]).await;
-            taken.expect("a snapshot").commit
-        };
-        let (base, result) = (snapshot("one\n").await, snapshot("two\n").await);
+        let base = snapshot(&services, &repository, "one\n").await;
+        let result = snapshot(&services, &repository, "two\n").await;
         Self {
             services,
             clock,
@@ -63,6 +56,11 @@ impl World {
             result,
             _place: place,
         }
+    }
+
+    /// Files with this text.
+    pub(super) async fn files(&self, text: &str) -> CommitId {
+        snapshot(&self.services, &self.repository, text).await
     }
 
     /// A run that ends now, with its only hunk in this state.
@@ -149,6 +147,15 @@ impl World {
         let runs: u64 = stored.iter().map(|run| run.bytes).sum();
         runs + snapshots.iter().map(|(_, size)| size).sum::<u64>()
     }
+}
+
+async fn snapshot(services: &Services, repository: &Repository, text: &str) -> CommitId {
+    let buffer = Buffer {
+        path: "file.txt".to_owned(),
+        text: text.as_bytes().to_vec(),
+    };
+    let taken = services.workspaces.snapshot(repository, &[buffer]).await;
+    taken.expect("a snapshot").commit
 }
 
 async fn services(root: &Path, clock: &ManualClock) -> Services {
