@@ -12,6 +12,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::assignment::Assignment;
 use crate::config::Context;
+use crate::plan::{Plan, PlanStep};
 use crate::redact::{Redactor, neutralise};
 use crate::workspace::Root;
 
@@ -260,10 +261,8 @@ impl Survey<'_> {
             .assignment
             .plan
             .as_deref()
-            .and_then(|plan| crate::plan::Plan::parse(plan, &|_| true).ok());
-        let touched = planned
-            .iter()
-            .flat_map(|plan| plan.steps.iter().flat_map(|step| &step.touches));
+            .and_then(|plan| Plan::parse(plan, &|_| true).ok());
+        let touched = planned.iter().flat_map(|plan| self.touched(plan));
         let origin = self.assignment.origin.as_ref();
         for path in origin
             .iter()
@@ -295,6 +294,17 @@ impl Survey<'_> {
         if !section.is_empty() {
             let _ = write!(text, "## Contents of files\n{section}\n");
         }
+    }
+
+    /// Files that the plan names. Who carries out one step of it sees that step's, and those of steps whose
+    /// results it builds upon.
+    fn touched<'p>(&self, plan: &'p Plan) -> impl Iterator<Item = &'p String> {
+        let part = self.assignment.part.as_ref();
+        let own = part.and_then(|id| plan.steps.iter().find(|step| step.id == *id));
+        let concerns = move |step: &&PlanStep| {
+            own.is_none_or(|own| own.id == step.id || own.needs.iter().flatten().any(|id| *id == step.id))
+        };
+        plan.steps.iter().filter(concerns).flat_map(|step| &step.touches)
     }
 
     fn shown(&self, root: &Root, path: &str, left: usize, is_origin: bool) -> Option<String> {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::id::StepId;
 use crate::task::Origin;
 
 fn place(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -156,4 +157,30 @@ fn secrets_are_left_out_of_what_is_shown() {
     let place = place(&[("CLAUDE.md", &format!("key = \"{key}\"\n"))]);
     let text = survey(&place, &task("x"), Depth::Overview, 10_000, &[]);
     assert!(!text.contains(&key) && text.contains("redacted"), "{text}");
+}
+
+#[test]
+fn who_carries_out_a_step_sees_its_files_and_those_of_the_steps_that_it_needs() {
+    let plan = "# Plan: Three\n## Goal\nAll.\n## Steps\n\
+        ### one: One\n- agent: developer\n- touches: a.rs\n- needs: none\n\
+        ### two: Two\n- agent: developer\n- touches: b.rs\n- needs: one\n\
+        ### three: Three\n- agent: developer\n- touches: c.rs\n- needs: none\n";
+    let place = place(&[("a.rs", "// a\n"), ("b.rs", "// b\n"), ("c.rs", "// c\n")]);
+    let shown = |part: Option<&str>| -> Vec<&str> {
+        let assignment = Assignment {
+            plan: Some(plan.to_owned()),
+            part: part.map(StepId::new),
+            ..task("x")
+        };
+        let text = survey(&place, &assignment, Depth::Named, 10_000, &[]);
+        ["a.rs", "b.rs", "c.rs"]
+            .into_iter()
+            .filter(|path| text.contains(&format!("<file path=\"{path}\">")))
+            .collect()
+    };
+
+    assert_eq!(shown(None), ["a.rs", "b.rs", "c.rs"]);
+    assert_eq!(shown(Some("three")), ["c.rs"]);
+    assert_eq!(shown(Some("two")), ["a.rs", "b.rs"]);
+    assert_eq!(shown(Some("unknown")), ["a.rs", "b.rs", "c.rs"]);
 }

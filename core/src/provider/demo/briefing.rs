@@ -29,6 +29,10 @@ pub(super) struct Briefing {
     pub(super) files: Vec<(String, String)>,
     /// Files that a diff in the text changes.
     pub(super) changed: Vec<String>,
+    /// The one step of the plan that is to be carried out, where others do the rest.
+    part: Option<String>,
+    /// The step of the plan that is being read.
+    step: String,
     /// Everything that was said, file contents included.
     pub(super) text: String,
 }
@@ -37,6 +41,9 @@ static FILE_TAG: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r#"^\s*<file\s[^>]*?path="([^"]+)"[^>]*>\s*$"#).ok());
 static PATH: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"[A-Za-z0-9_.@+/-]*[A-Za-z0-9_]\.[A-Za-z0-9]{1,6}\b").ok());
+static PART: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?m)^You carry out step `([^`]+)`").ok());
+static STEP: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^### ([^:\s]+):").ok());
 static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\d+").ok());
 
 impl Briefing {
@@ -55,7 +62,11 @@ impl Briefing {
             ..Self::default()
         };
         let text = std::mem::take(&mut briefing.text);
+        briefing.part = capture(&PART, &text);
         briefing.read_lines(&text);
+        if briefing.part.is_some() {
+            briefing.origin = None;
+        }
         briefing.text = text;
         briefing
     }
@@ -143,6 +154,9 @@ impl Briefing {
             self.take_value(label, value.trim());
             return;
         }
+        if let Some(step) = capture(&STEP, trimmed) {
+            self.step = step;
+        }
         if is_heading {
             *label = plain.trim().to_ascii_lowercase();
             return;
@@ -194,11 +208,18 @@ impl Briefing {
                 .split(',')
                 .filter_map(first_path)
                 .for_each(|path| push_new(&mut self.listed, path)),
+            _ if self.is_anothers(label) => {}
             _ => value
                 .split(',')
                 .filter_map(first_path)
                 .for_each(|path| push_new(&mut self.targets, path)),
         }
+    }
+
+    /// Whether files under this label are no concern of the step that is carried out.
+    fn is_anothers(&self, label: &str) -> bool {
+        let part = self.part.as_ref();
+        part.is_some_and(|part| label != "touches" || *part != self.step)
     }
 
     fn add_file(&mut self, path: String, lines: &[&str]) {

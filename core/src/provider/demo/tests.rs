@@ -360,6 +360,28 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ),
 ];
 
+#[tokio::test]
+async fn who_carries_out_one_step_works_in_its_files_alone() {
+    let briefing = |part: &str| {
+        format!(
+            "# Task\ntitle: add and multiply\norigin: a.py:1\ntarget files: a.py\n\n# Plan\n\
+             ### one: The first\n- agent: developer\n- touches: a.py\n\n\
+             ### two: The second\n- agent: developer\n- touches: b.py\n\n\
+             # Your part\nYou carry out step `{part}` of this plan and nothing else."
+        )
+    };
+    let (add, multiply) = ("def add(a, b): pass\n", "def multiply(a, b): pass\n");
+    for (part, first, second) in [
+        ("one", "def add(a, b): return a + b\n", multiply),
+        ("two", add, "def multiply(a, b): return a * b\n"),
+    ] {
+        let mut repository = Repository::with(&[("a.py", add), ("b.py", multiply)]);
+        repository.develop(&briefing(part)).await;
+        assert_eq!(repository.files["a.py"], first, "step {part}");
+        assert_eq!(repository.files["b.py"], second, "step {part}");
+    }
+}
+
 #[test]
 fn every_language_gets_a_small_real_change_in_its_own_style() {
     for (path, before, after) in CHANGES {
