@@ -62,6 +62,23 @@ impl Clock for SystemClock {
     }
 }
 
+/// The machine's clock, days ahead: lets a test of the program see what takes days. Only builds with debug
+/// assertions have it.
+#[cfg(debug_assertions)]
+#[derive(Debug, Clone, Copy)]
+pub struct ClockAhead {
+    /// How many.
+    pub days: u16,
+}
+
+#[cfg(debug_assertions)]
+impl Clock for ClockAhead {
+    fn now(&self) -> Timestamp {
+        const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+        SystemClock.now().plus_ms(i64::from(self.days) * DAY_MS)
+    }
+}
+
 /// A clock that moves when told to; for tests and simulation.
 #[derive(Debug, Clone, Default)]
 pub struct ManualClock(Arc<AtomicI64>);

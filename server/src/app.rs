@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clode_core::Result;
-use clode_core::clock::SystemClock;
+use clode_core::clock::{Clock, SystemClock};
 use clode_core::config::{Directories, Environment};
 use clode_core::engine::{Configurations, Engine, Services};
 use clode_core::process::Spawner;
 use clode_core::redact::Redactor;
 use clode_core::store::Store;
 use clode_core::workspace::{Places, UserHome, Workspaces};
+use clode_core::{Error, Result};
 
 /// Where the demonstration looks for a configuration of the user's: there is none.
 const NO_CONFIGURATION: &str = "demo-has-no-configuration";
@@ -71,7 +71,7 @@ impl App {
             workspaces: Arc::new(workspaces),
             spawner,
             environment: Arc::clone(&environment),
-            clock: Arc::new(SystemClock),
+            clock: clock(&environment)?,
             redactor,
             configurations: Arc::new(configurations),
             state: directories.state.clone(),
@@ -84,6 +84,19 @@ impl App {
             directories,
         })
     }
+}
+
+/// The machine's clock; tests of the program may have one that is ahead.
+fn clock(environment: &Environment) -> Result<Arc<dyn Clock>> {
+    #[cfg(debug_assertions)]
+    if let Some(text) = environment.get("CLODE_DAYS_AHEAD") {
+        let days = text
+            .parse()
+            .map_err(|_| Error::internal(format!("CLODE_DAYS_AHEAD={text} is not a number of days")))?;
+        return Ok(Arc::new(clode_core::clock::ClockAhead { days }));
+    }
+    let _ = environment;
+    Ok(Arc::new(SystemClock))
 }
 
 /// What starts children: they see nothing of ours.

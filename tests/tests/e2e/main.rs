@@ -17,6 +17,7 @@ mod loop_api;
 mod loop_claude;
 mod loop_demo;
 mod neovim;
+mod retention;
 mod rig_api;
 mod rig_claude;
 mod rig_fixture;
