@@ -6,6 +6,7 @@ use std::time::Duration;
 use clode_tests::scripted_api::{Hold, Script, ScriptedApi, Steps};
 use clode_tests::stage::{MODULE, NEW, OLD, PLAN, Stage, calls, develops, edits, says, with_a_todo};
 use clode_tests::text_editor::TextEditor;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 /// Long enough for a server to have noticed, were it to act by itself.
@@ -23,6 +24,14 @@ fn opened(stage: &Stage) -> TextEditor {
     let mut editor = stage.editor();
     editor.open(&stage.file());
     editor
+}
+
+/// A Developer whose first answer waits.
+fn develops_held(steps: Steps, hold: &Hold) -> Steps {
+    steps
+        .replies(edits().held_by(hold))
+        .replies(calls("run_test", json!({})))
+        .replies(says("Done."))
 }
 
 /// One editor's Developer is at work when its server ends like this; the other editor, which nobody asks for
@@ -67,6 +76,53 @@ async fn what_works_in_a_server_that_is_closed_goes_on_in_another_that_is_open_t
         one.client.shut_down();
     })
     .await;
+}
+
+/// Stops or continues the server of an editor, as a suspended machine does.
+fn send(editor: &TextEditor, signal: Signal) {
+    let id = i32::try_from(editor.client.process_id())
+        .ok()
+        .and_then(Pid::from_raw);
+    assert!(
+        id.is_some_and(|id| kill_process(id, signal).is_ok()),
+        "{signal:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_sleeps_keeps_its_runs_and_goes_on_with_them_when_it_wakes_up() {
+    let hold = Hold::new();
+    let api = ScriptedApi::start(team(|s| develops_held(s, &hold)));
+    let stage = Stage::api(&api);
+    let mut one = opened(&stage);
+    let mut other = opened(&stage);
+    let run = one.run(&stage.request(&one));
+    one.approve(&run, "plan");
+    hold.reached().await;
+    let asked = api.requests_of("developer").len();
+
+    send(&one, Signal::STOP);
+    hold.release();
+    tokio::time::sleep(UNASKED_FOR).await;
+
+    assert_eq!(other.detail(&run)["status"], "running");
+    assert_eq!(
+        api.requests_of("developer").len(),
+        asked,
+        "nobody took the run of a server that lives"
+    );
+    send(&one, Signal::CONT);
+    let detail = one.until_gate(&run, "patch");
+    let mut steps = detail["steps"].as_array().into_iter().flatten();
+    assert!(
+        steps.all(|step| step["attempts"] == 1 || step["status"] == "pending"),
+        "{detail:#}"
+    );
+    other.approve(&run, "patch");
+    other.until_status(&run, "completed");
+    assert_eq!(other.text(&stage.file()), MODULE.replace(OLD, NEW));
+    drop((one, other));
+    api.assert_clean();
 }
 
 #[tokio::test]
