@@ -14,6 +14,7 @@
 mod house;
 mod ledgers;
 mod money;
+mod person;
 mod ports;
 mod process;
 mod random;

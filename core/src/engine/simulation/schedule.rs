@@ -14,8 +14,6 @@ use super::process::Process;
 use super::world::{Defect, World};
 use crate::engine::Signal;
 use crate::id::PipelineId;
-use crate::money::Money;
-use crate::pipeline::{Answer, Answerer, Gate, GateKind, HunkOutcome, HunkState, Machine, PatchStage};
 use crate::store::{RunFilter, RunRow, Store};
 
 /// Things that happen before it calms down, at least and more.
@@ -99,14 +97,14 @@ fn judge(world: &World, seed: u64, summary: Summary) -> Result<(Summary, Vec<Str
     }
 }
 
-struct Schedule<'a> {
-    world: Arc<World>,
+pub(super) struct Schedule<'a> {
+    pub(super) world: Arc<World>,
     house: &'a House,
     /// Sees the database without being a process.
-    outside: Store,
-    processes: Vec<Process>,
+    pub(super) outside: Store,
+    pub(super) processes: Vec<Process>,
     started: u32,
-    wishes: u64,
+    pub(super) wishes: u64,
     deaths: u64,
 }
 
@@ -169,7 +167,7 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    fn some_process(&mut self) -> Option<usize> {
+    pub(super) fn some_process(&mut self) -> Option<usize> {
         let awake: Vec<usize> = (0..self.processes.len())
             .filter(|index| !self.processes[*index].is_suspended)
             .collect();
@@ -284,7 +282,7 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    fn rows(&self) -> Vec<RunRow> {
+    pub(super) fn rows(&self) -> Vec<RunRow> {
         let rows = self.outside.runs(RunFilter::default()).now_or_never();
         match rows {
             Some(Ok(rows)) => rows,
@@ -300,7 +298,7 @@ impl<'a> Schedule<'a> {
     }
 
     /// A run that was asked for, if it came to be.
-    fn row(&self, run: &PipelineId) -> Option<RunRow> {
+    pub(super) fn row(&self, run: &PipelineId) -> Option<RunRow> {
         match self.outside.run(run).now_or_never() {
             Some(Ok(row)) => row,
             other => {
@@ -308,104 +306,6 @@ impl<'a> Schedule<'a> {
                 None
             }
         }
-    }
-
-    fn person(&mut self) -> Answerer {
-        self.wishes += 1;
-        Answerer {
-            surface: "person".to_owned(),
-            detail: format!("wish-{}", self.wishes),
-        }
-    }
-
-    fn wish(&mut self, run: &PipelineId, by: &Answerer, signal: Signal) {
-        if let Some(index) = self.some_process() {
-            self.processes[index].wish(run, signal, &by.detail);
-        }
-    }
-
-    fn a_person_acts(&mut self) {
-        let known: Vec<PipelineId> = self
-            .world
-            .facts(|facts| facts.first_states.keys().cloned().collect());
-        let Some(run) = self.world.pick(&known) else {
-            return;
-        };
-        let Some(row) = self.row(run) else { return };
-        let Ok(machine) = row.machine() else {
-            return self
-                .world
-                .violate(format!("the state of `{}` cannot be read", row.id));
-        };
-        let by = self.person();
-        match self.world.below(100) {
-            0..60 => self.answer_some_gate(&row.id, &machine, by),
-            60..68 => self.wish(&row.id, &by, Signal::Pause),
-            68..80 => self.wish(&row.id, &by, Signal::Resume),
-            80..83 => self.wish(&row.id, &by.clone(), Signal::Cancel { by }),
-            83..90 => {
-                let retry = Signal::Retry {
-                    from: None,
-                    pipeline: None,
-                };
-                self.wish(&row.id, &by, retry);
-            }
-            _ => self.decide_some_hunk(&row.id, &machine, &by),
-        }
-    }
-
-    fn answer_some_gate(&mut self, run: &PipelineId, machine: &Machine, by: Answerer) {
-        let gates: Vec<Gate> = if self.world.happens(850) {
-            machine.open_gates().cloned().collect()
-        } else {
-            machine.gates.clone()
-        };
-        let Some(gate) = self.world.pick(&gates).cloned() else {
-            return;
-        };
-        let mut answer = yes(&gate);
-        if self.world.happens(200) {
-            answer = Answer {
-                approved: false,
-                comment: self.world.happens(500).then(|| "otherwise".to_owned()),
-                ..Answer::default()
-            };
-        }
-        let times = if self.world.happens(100) { 2 } else { 1 };
-        let mut by = by;
-        for _ in 0..times {
-            let signal = Signal::Answer {
-                approval: Some(gate.id.clone()),
-                gate: None,
-                answer: answer.clone(),
-                by: by.clone(),
-            };
-            self.wish(run, &by, signal);
-            by = self.person();
-        }
-    }
-
-    fn decide_some_hunk(&mut self, run: &PipelineId, machine: &Machine, by: &Answerer) {
-        let states = [
-            HunkState::Applied,
-            HunkState::Rejected,
-            HunkState::Conflict,
-            HunkState::Unconfirmed,
-        ];
-        let Some(hunk) = self.world.pick(&machine.hunks) else {
-            return;
-        };
-        let outcomes = vec![HunkOutcome {
-            id: hunk.id.clone(),
-            state: *self.world.pick(&states).unwrap_or(&HunkState::Applied),
-            reason: None,
-        }];
-        let decide = Signal::Decide {
-            outcomes,
-            comment: None,
-            by: by.clone(),
-        };
-        self.wish(run, by, decide);
     }
 
     /// Nothing goes wrong any more, everybody does what is expected: the runs must end.
@@ -453,54 +353,6 @@ impl<'a> Schedule<'a> {
         ));
     }
 
-    /// A person who wants the run done.
-    fn help(&mut self, row: &RunRow) {
-        let Ok(machine) = row.machine() else {
-            return self
-                .world
-                .violate(format!("the state of `{}` cannot be read", row.id));
-        };
-        let is_driven = row
-            .owner
-            .as_ref()
-            .is_some_and(|owner| self.outside.is_alive(owner));
-        if machine.paused {
-            let by = self.person();
-            return self.wish(&row.id, &by, Signal::Resume);
-        }
-        if !is_driven && let Some(index) = self.some_process() {
-            self.processes[index].adopt(&row.id);
-        }
-        let gates: Vec<Gate> = machine.open_gates().cloned().collect();
-        for gate in gates {
-            let by = self.person();
-            let signal = Signal::Answer {
-                approval: Some(gate.id.clone()),
-                gate: None,
-                answer: yes(&gate),
-                by: by.clone(),
-            };
-            self.wish(&row.id, &by, signal);
-        }
-        let undecided = machine.hunks.iter().filter(|hunk| !hunk.is_decided());
-        let outcomes: Vec<HunkOutcome> = undecided
-            .map(|hunk| HunkOutcome {
-                id: hunk.id.clone(),
-                state: HunkState::Rejected,
-                reason: None,
-            })
-            .collect();
-        if machine.patch_stage == PatchStage::Review && !outcomes.is_empty() && self.world.happens(500) {
-            let by = self.person();
-            let decide = Signal::Decide {
-                outcomes,
-                comment: None,
-                by: by.clone(),
-            };
-            self.wish(&row.id, &by, decide);
-        }
-    }
-
     /// What is still under way comes to its end.
     fn settle_down(&mut self) {
         for _ in 0..4 {
@@ -535,14 +387,5 @@ impl<'a> Schedule<'a> {
             *summary.endings.entry(row.status).or_default() += 1;
         }
         summary
-    }
-}
-
-fn yes(gate: &Gate) -> Answer {
-    Answer {
-        approved: true,
-        comment: (gate.kind == GateKind::Question).then(|| "this".to_owned()),
-        max_cost: (gate.kind == GateKind::Budget).then(|| Money::from_dollars(100)),
-        ..Answer::default()
     }
 }
