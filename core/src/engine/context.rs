@@ -23,6 +23,7 @@ use crate::task::Task;
 use crate::workspace::{Repository, Slot};
 
 pub use calls::ModelAnswer;
+pub(super) use files::begun_from;
 pub use files::{Files, ResumePoint, WorkingDirectory};
 
 /// Longest words of an agent that are shown while it works (characters).

@@ -10,10 +10,11 @@ mod tests;
 use std::collections::HashMap;
 
 use super::Services;
+use super::context::begun_from;
 use crate::clock::Timestamp;
 use crate::config::Retention;
 use crate::error::Result;
-use crate::id::{CommitId, RepositoryId};
+use crate::id::RepositoryId;
 use crate::pipeline::{HunkState, MACHINE_VERSION, Machine, StepRecord, StepStatus};
 use crate::store::{AuditRecord, RunRow, StoredRun, Weigh};
 use crate::workspace::{Salvaged, Unmerged};
@@ -172,16 +173,8 @@ async fn unapplied(services: &Services, row: &RunRow, now: Timestamp) -> Result<
     let merged = machine.result.clone().unwrap_or_else(|| base.clone());
     let mut unmerged = Vec::new();
     for step in &machine.steps {
-        if let Some(result) = left_behind(services, row, step).await?
-            && result != merged
-            && result != base
-        {
-            unmerged.push(Unmerged {
-                step: step.spec.id.clone(),
-                base: step.began_from.clone().unwrap_or_else(|| merged.clone()),
-                result,
-            });
-        }
+        let left = left_behind(services, row, &machine, step).await?;
+        unmerged.extend(left.filter(|left| left.result != merged && left.result != left.base));
     }
     let mut salvaged = Salvaged {
         run: row.id.clone(),
@@ -201,14 +194,32 @@ async fn unapplied(services: &Services, row: &RunRow, now: Timestamp) -> Result<
 }
 
 /// The files of a step that never came to its end, or whose result was never merged.
-async fn left_behind(services: &Services, row: &RunRow, step: &StepRecord) -> Result<Option<CommitId>> {
-    match step.status {
-        StepStatus::Finished | StepStatus::Skipped => return Ok(None),
-        StepStatus::Merging => return Ok(step.output.as_ref().and_then(|output| output.files.clone())),
-        _ => {}
-    }
-    let checkpoint = services.store.checkpoint(&row.id, &step.spec.id).await?;
-    Ok(checkpoint.and_then(|checkpoint| checkpoint.files))
+async fn left_behind(
+    services: &Services,
+    row: &RunRow,
+    machine: &Machine,
+    step: &StepRecord,
+) -> Result<Option<Unmerged>> {
+    let (base, result) = match step.status {
+        StepStatus::Finished | StepStatus::Skipped => (None, None),
+        StepStatus::Merging => {
+            let output = step.output.as_ref();
+            (
+                step.began_from.clone(),
+                output.and_then(|output| output.files.clone()),
+            )
+        }
+        _ => match services.store.checkpoint(&row.id, &step.spec.id).await? {
+            // One of an earlier round is a part of what is merged.
+            Some(checkpoint) => (begun_from(&checkpoint, machine.round), checkpoint.files),
+            None => (None, None),
+        },
+    };
+    Ok(base.zip(result).map(|(base, result)| Unmerged {
+        step: step.spec.id.clone(),
+        base,
+        result,
+    }))
 }
 
 fn has_unapplied_hunks(machine: &Machine) -> bool {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::StepContext;
 use crate::error::{Error, Result};
 use crate::id::CommitId;
+use crate::store::Checkpoint;
 use crate::workspace::{Collected, Slot, SlotNote};
 
 /// Where an earlier attempt of the step stood after its last whole turn.
@@ -153,4 +154,10 @@ impl StepContext {
             tokio::spawn(async move { workspaces.release(slot).await });
         }
     }
+}
+
+/// The files that a step began from when it made this checkpoint; nothing if that was in another round.
+pub(in crate::engine) fn begun_from(checkpoint: &Checkpoint, round: u32) -> Option<CommitId> {
+    let (begin, _) = checkpoint.note.split_once('\n')?;
+    begin.strip_prefix(&format!("{round}/")).map(CommitId::new)
 }

@@ -114,28 +114,23 @@ async fn what_parts_had_done_that_was_never_merged_outlives_the_run_too() {
         files: Some(waiting.clone()),
         ..StepOutput::default()
     });
-    let merged = part("merged", StepStatus::Finished);
-    machine.steps.extend([merged, merging, stopped]);
+    let (merged, earlier) = (
+        part("merged", StepStatus::Finished),
+        part("earlier", StepStatus::Cancelled),
+    );
+    machine.steps.extend([merged, merging, stopped, earlier]);
+    machine.round = 2;
     machine.ending = Some(Ending::Cancelled);
     let run = world.store(&machine, Vec::new()).await;
-    for (step, files) in [("merged", &waiting), ("stopped", &working)] {
-        let step = StepId::new(format!("developer.{step}"));
-        let transcript = world
-            .services
-            .store
-            .put_blob(b"{}".to_vec())
-            .await
-            .expect("stored");
-        let kept = world.services.store.save_checkpoint(
-            &run,
-            &step,
-            1,
-            Some(files.clone()),
-            transcript,
-            String::new(),
-            BEGIN,
-        );
-        kept.await.expect("stored");
+    // What is merged, and what was done in an earlier round, is a part of the result.
+    for (step, round, files) in [
+        ("merged", 2, &waiting),
+        ("stopped", 2, &working),
+        ("earlier", 1, &waiting),
+    ] {
+        world
+            .checkpoint(&run, &format!("developer.{step}"), round, files)
+            .await;
     }
     world.clock.advance_ms(30 * DAY_MS);
 

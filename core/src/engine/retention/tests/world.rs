@@ -126,6 +126,15 @@ impl World {
         id
     }
 
+    /// A step of this run has come so far in this round, from where every run begins.
+    pub(super) async fn checkpoint(&self, run: &PipelineId, step: &str, round: u32, files: &CommitId) {
+        let store = &self.services.store;
+        let transcript = store.put_blob(b"{}".to_vec()).await.expect("stored");
+        let (step, note) = (StepId::new(step), format!("{round}/{}\n", self.base));
+        let kept = store.save_checkpoint(run, &step, 1, Some(files.clone()), transcript, note, BEGIN);
+        kept.await.expect("stored");
+    }
+
     pub(super) async fn expire(&self, retention: Retention) -> Expired {
         expire(&self.services, retention).await.expect("done")
     }
