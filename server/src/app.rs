@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use clode_core::Result;
 use clode_core::clock::{Clock, SystemClock};
 use clode_core::config::{Directories, Environment};
 use clode_core::engine::{Configurations, Engine, Services};
@@ -10,7 +11,6 @@ use clode_core::process::Spawner;
 use clode_core::redact::Redactor;
 use clode_core::store::Store;
 use clode_core::workspace::{Places, UserHome, Workspaces};
-use clode_core::{Error, Result};
 
 /// Where the demonstration looks for a configuration of the user's: there is none.
 const NO_CONFIGURATION: &str = "demo-has-no-configuration";
@@ -87,15 +87,15 @@ impl App {
 }
 
 /// The machine's clock; tests of the program may have one that is ahead.
+#[cfg_attr(not(debug_assertions), expect(unused_variables, clippy::unnecessary_wraps))]
 fn clock(environment: &Environment) -> Result<Arc<dyn Clock>> {
     #[cfg(debug_assertions)]
     if let Some(text) = environment.get("CLODE_DAYS_AHEAD") {
-        let days = text
-            .parse()
-            .map_err(|_| Error::internal(format!("CLODE_DAYS_AHEAD={text} is not a number of days")))?;
+        let days = text.parse().map_err(|_| {
+            clode_core::Error::internal(format!("CLODE_DAYS_AHEAD={text} is not a number of days"))
+        })?;
         return Ok(Arc::new(clode_core::clock::ClockAhead { days }));
     }
-    let _ = environment;
     Ok(Arc::new(SystemClock))
 }
 
