@@ -192,6 +192,13 @@ pub fn with_a_todo() -> Repo {
     ])
 }
 
+/// The step of a run with this id; agents of the usual pipeline are called like their steps.
+#[must_use]
+pub fn step<'a>(detail: &'a Value, id: &str) -> &'a Value {
+    let mut steps = detail["steps"].as_array().into_iter().flatten();
+    steps.find(|step| step["id"] == id).unwrap_or(&Value::Null)
+}
+
 /// USD of so many scripted calls.
 #[must_use]
 pub fn cost_of(calls: u32) -> f64 {

@@ -5,7 +5,9 @@ mod faults;
 mod parts;
 
 use clode_tests::scripted_api::{Hold, Script, ScriptedApi, Steps};
-use clode_tests::stage::{MODULE, NEW, OLD, PLAN, Stage, assert_usd, calls, cost_of, develops, edits, says};
+use clode_tests::stage::{
+    MODULE, NEW, OLD, PLAN, Stage, assert_usd, calls, cost_of, develops, edits, says, step,
+};
 use clode_tests::text_editor::TextEditor;
 use serde_json::{Value, json};
 
@@ -22,15 +24,6 @@ fn opened(stage: &Stage) -> TextEditor {
     let mut editor = stage.editor();
     editor.open(&stage.file());
     editor
-}
-
-/// The step of this agent.
-fn step<'a>(detail: &'a Value, agent: &str) -> &'a Value {
-    let steps = detail["steps"].as_array().into_iter().flatten();
-    steps
-        .into_iter()
-        .find(|step| step["agent"] == agent)
-        .unwrap_or(&Value::Null)
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use clode_tests::scripted_api::{Script, ScriptedApi, Steps};
 use clode_tests::stage::{
-    MODULE, NEW, OLD, PLAN, Stage, assert_usd, calls, cost_of, develops, edits, says, with_a_todo,
+    MODULE, NEW, OLD, PLAN, Stage, assert_usd, calls, cost_of, develops, edits, says, step, with_a_todo,
 };
 use clode_tests::text_editor::{FINISH_LIMIT, TextEditor, gate};
 use serde_json::{Value, json};
@@ -78,14 +78,6 @@ fn cached(detail: &Value) -> Vec<&str> {
         .filter(|step| step["cached"] == true)
         .filter_map(|step| step["agent"].as_str())
         .collect()
-}
-
-fn step<'a>(detail: &'a Value, agent: &str) -> &'a Value {
-    let steps = detail["steps"].as_array().into_iter().flatten();
-    steps
-        .into_iter()
-        .find(|step| step["agent"] == agent)
-        .unwrap_or(&Value::Null)
 }
 
 #[tokio::test]

@@ -2,9 +2,8 @@
 //! ordered and the word that it is done.
 
 use clode_tests::fixture::{Home, Repo};
-use clode_tests::stage::Stage;
+use clode_tests::stage::{Stage, step};
 use clode_tests::text_editor::FINISH_LIMIT;
-use serde_json::Value;
 
 use super::{shown, walk};
 
@@ -40,11 +39,6 @@ Settle what is open in sum.py.
 const PARTS: [&str; 2] = ["developer.product", "developer.sum"];
 /// The answer, the begin and the end of both parts, a merge, and QA.
 const WRITES_MIN: u32 = 6;
-
-fn step<'a>(detail: &'a Value, id: &str) -> &'a Value {
-    let mut steps = detail["steps"].as_array().into_iter().flatten();
-    steps.find(|step| step["id"] == id).unwrap_or(&Value::Null)
-}
 
 /// Kills the program that carries the plan out; false if it came to the patch before that place.
 async fn is_survived(failpoint: String) -> bool {

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use clode_tests::fixture::Repo;
 use clode_tests::scripted_api::{DUMMY_KEY, Fault, Script, ScriptedApi, Steps};
-use clode_tests::stage::{API_CONFIG, PLAN, Stage, assert_usd, cost_of, develops, says, with_a_todo};
+use clode_tests::stage::{API_CONFIG, PLAN, Stage, assert_usd, cost_of, develops, says, step, with_a_todo};
 use clode_tests::text_editor::FINISH_LIMIT;
 use serde_json::{Value, json};
 
-use super::{opened, step, team};
+use super::{opened, team};
 
 /// A team whose Task Master's calls are these.
 fn team_of(task_master: impl FnOnce(Steps) -> Steps) -> Script {

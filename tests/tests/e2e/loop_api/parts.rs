@@ -2,7 +2,9 @@
 //! the service, which answers neither of them before both have asked.
 
 use clode_tests::scripted_api::{Hold, Script, ScriptedApi, Steps};
-use clode_tests::stage::{MODULE, NEW, OLD, Stage, assert_usd, calls, cost_of, edits, says, with_a_todo};
+use clode_tests::stage::{
+    MODULE, NEW, OLD, Stage, assert_usd, calls, cost_of, edits, says, step, with_a_todo,
+};
 use serde_json::{Value, json};
 
 use super::opened;
@@ -41,11 +43,6 @@ fn team(product: impl FnOnce(Steps) -> Steps, notes: impl FnOnce(Steps) -> Steps
         .agent_about("developer", "You carry out step `product`", product)
         .agent_about("developer", "You carry out step `notes`", notes)
         .agent("kbBuilder", |s| s.replies(says("[]")))
-}
-
-fn step<'a>(detail: &'a Value, id: &str) -> &'a Value {
-    let mut steps = detail["steps"].as_array().into_iter().flatten();
-    steps.find(|step| step["id"] == id).unwrap_or(&Value::Null)
 }
 
 #[tokio::test]
