@@ -33,6 +33,7 @@ mod retention;
 mod run;
 mod runs;
 mod safety_log;
+mod scope;
 mod setting;
 mod signal;
 #[cfg(test)]
@@ -49,7 +50,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 
 use crate::{Error, Kind, Result};
 use failure::{Failure, Outcome};
@@ -72,8 +73,8 @@ pub use owner::OwnerLock;
 pub use retention::{StoredRun, Weigh};
 pub use run::{
     Committed, Created, FIRST_FENCE, Finished, JournalRow, NewRun, RUNS_MAX, RunFilter, RunRow, Transition,
+    UnfinishedRun,
 };
-pub(crate) use runs::taken_over;
 pub use signal::{SignalId, SignalRow};
 pub use sweep::Swept;
 
@@ -269,17 +270,14 @@ impl Store {
         }
     }
 
-    /// Runs `work` on one consistent view.
+    /// Runs `work`, which asks with one statement and so sees one consistent view; more than one belong into a
+    /// [`scope::Scope::view`].
     async fn read<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Outcome<T> + Send + 'static,
     {
-        let done = move |connection: &mut Connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
-            work(&transaction)
-        };
-        self.shared.reader.run(done).await
+        self.shared.reader.run(|connection| work(connection)).await
     }
 
     /// The error for a failure outside the store's threads.

@@ -238,10 +238,7 @@ impl Actor {
                     return self.take_in(Event::Admitted).await;
                 }
                 () = self.shared.stop.cancelled() => return Ok(()),
-                () = handle.wake.notified() => {
-                    self.still_ours().await?;
-                    self.take_signals().await?;
-                }
+                () = handle.wake.notified() => self.take_signals().await?,
                 () = sleep => {
                     let now = self.now();
                     self.timers.retain(|time| *time > now);
@@ -253,41 +250,36 @@ impl Actor {
     }
 
     async fn serve(&mut self, inbox: &mut mpsc::Receiver<Message>, handle: &Handle) -> Result<()> {
+        // Whoever stores a control wakes us afterwards; what is there already is found now.
+        self.take_signals().await?;
         loop {
-            self.take_signals().await?;
             if self.machine.status() == Status::Queued {
                 self.queue(handle).await?;
             }
             if self.ended && self.steps.is_empty() {
-                return Ok(());
+                // A control that came beside the last event may make it go on.
+                self.take_signals().await?;
+                if self.ended && self.steps.is_empty() {
+                    return Ok(());
+                }
             }
             let wake_at = self.timers.first().copied();
             let sleep = self.until(wake_at);
             tokio::select! {
                 biased;
                 () = self.shared.stop.cancelled() => return Ok(()),
+                () = handle.wake.notified() => self.take_signals().await?,
                 message = inbox.recv() => match message {
                     Some(message) => self.receive(message).await?,
                     None => return Ok(()),
                 },
-                () = handle.wake.notified() => self.still_ours().await?,
                 () = sleep => {
                     let now = self.now();
                     self.timers.retain(|time| *time > now);
                     self.take_in(Event::TimeReached).await?;
+                    self.take_signals().await?;
                 }
             }
-        }
-    }
-
-    /// Somebody who took this process for dead may drive the run now: then nothing is begun here any more.
-    async fn still_ours(&self) -> Result<()> {
-        match self.shared.services.store.fence(&self.run).await {
-            Ok(Some(present)) if present != self.fence => {
-                Err(crate::store::taken_over(&self.run, present, self.fence))
-            }
-            // What cannot be read now is found out at the next write.
-            _ => Ok(()),
         }
     }
 

@@ -2,15 +2,18 @@
 
 use super::{Engine, locked, takeover};
 use crate::error::Result;
-use crate::id::{PipelineId, RepositoryId};
+use crate::id::{OwnerId, PipelineId, RepositoryId};
 use crate::pipeline::{Status, is_known_version};
 use crate::store::{RunFilter, RunRow, Store};
 
 /// Whether a run goes on when somebody drives it, and nobody does.
 pub(super) fn is_orphan(store: &Store, row: &RunRow) -> bool {
-    let driven = row.owner.as_ref().is_some_and(|owner| store.is_alive(owner));
-    let ours = row.machine_version().is_ok_and(is_known_version);
-    !driven && ours && row.status != Status::Paused.as_str()
+    is_left(store, row.owner.as_ref(), &row.status) && row.machine_version().is_ok_and(is_known_version)
+}
+
+/// As far as that can be said without the state of the run, which tells its version.
+pub(super) fn is_left(store: &Store, owner: Option<&OwnerId>, status: &str) -> bool {
+    status != Status::Paused.as_str() && !owner.is_some_and(|owner| store.is_alive(owner))
 }
 
 impl Engine {

@@ -12,8 +12,16 @@ use crate::store::{AuditRecord, SignalId};
 const READ_RETRY_MS: i64 = 1_000;
 
 impl Actor {
+    /// Takes in what waits. Somebody who took this process for dead may drive the run now: then nothing is begun here
+    /// any more.
     pub(super) async fn take_signals(&mut self) -> Result<()> {
-        let pending = match self.shared.services.store.pending_signals(&self.run).await {
+        let pending = match self
+            .shared
+            .services
+            .store
+            .pending_signals(&self.run, self.fence)
+            .await
+        {
             Err(error) if error.code == "storeBusy" => {
                 tracing::warn!(%error, "controls cannot be read now");
                 self.timers.insert(self.now().plus_ms(READ_RETRY_MS));

@@ -13,6 +13,8 @@ use crate::pipeline::{Answer, Answerer, GateKind, HunkOutcome};
 const OUTCOME_TIMEOUT: Duration = Duration::from_secs(10);
 /// First wait for the outcome; doubles up to [`OUTCOME_POLL_MAX`].
 const OUTCOME_POLL: Duration = Duration::from_millis(2);
+/// The look at the outcome after which the run is taken up once more, should nobody drive it.
+const SECOND_LOOK: u32 = 2;
 /// Longest wait before the outcome is looked for again.
 const OUTCOME_POLL_MAX: Duration = Duration::from_millis(50);
 
@@ -90,7 +92,8 @@ impl Engine {
     /// As [`Engine::signal`], with a choice for runs that nobody drives.
     pub async fn signal_with(&self, run: &PipelineId, signal: Signal, orphan: Orphan) -> Result<()> {
         let shared = &self.shared;
-        self.row(run).await?;
+        let known = shared.services.store.fence(run).await?;
+        known.ok_or_else(|| takeover::unknown(run))?;
         let payload = serde_json::to_string(&signal)
             .map_err(|error| Error::internal(format!("a control cannot be written: {error}")))?;
         let dedup = random_hex(12)?;
@@ -104,6 +107,7 @@ impl Engine {
             Orphan::Leave => takeover::Part::Record,
         };
         takeover::ensure(shared, run, part).await?;
+        let mut looks = 0;
         let deadline = tokio::time::Instant::now() + OUTCOME_TIMEOUT;
         let mut wait = OUTCOME_POLL;
         loop {
@@ -116,6 +120,11 @@ impl Engine {
                     Ok(Outcome::Rejected(error)) => Err(error),
                     Err(error) => Err(Error::internal(format!("an outcome cannot be read: {error}"))),
                 };
+            }
+            looks += 1;
+            if looks == SECOND_LOOK {
+                // Who ended while this was stored has not seen it.
+                takeover::ensure(shared, run, part).await?;
             }
             if tokio::time::Instant::now() >= deadline {
                 return Err(Error::state(

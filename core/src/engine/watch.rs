@@ -4,11 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::adoption::is_orphan;
+use super::adoption::{is_left, is_orphan};
 use super::{Notice, Shared, locked};
 use crate::clock::Timestamp;
 use crate::id::{OwnerId, PipelineId, RepositoryId};
-use crate::store::{RunFilter, RunRow};
+use crate::store::{RunRow, Store};
 
 /// How often the database is asked whether another process wrote (one cheap pragma).
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -80,12 +80,15 @@ impl Seen {
             if known.is_some_and(|(updated, _)| updated == updated_at) {
                 continue;
             }
+            if first || ours {
+                // What is ours was told when it was written, what was there before is nobody's news.
+                let last = store.last_event(&run).await?;
+                self.updated.insert(run, (updated_at, last));
+                continue;
+            }
             let events = store.events(&run, after, crate::store::ROWS_MAX).await?;
             let last = events.last().map_or(after, |event| event.seq);
             self.updated.insert(run.clone(), (updated_at, last));
-            if first || ours {
-                continue;
-            }
             for event in events {
                 if let Ok(body) = serde_json::from_str(&event.body) {
                     let _ = shared.notices.send(Notice::Event {
@@ -111,22 +114,24 @@ impl Seen {
         }
         let mut owners = BTreeSet::new();
         for repository in open {
-            let rows = store
-                .runs(RunFilter {
-                    repository: Some(repository.clone()),
-                    unfinished_only: true,
-                    ..RunFilter::default()
-                })
-                .await?;
-            let others = rows.iter().filter_map(|row| row.owner.clone());
+            let unfinished = store.unfinished(&repository).await?;
+            let others = unfinished.iter().filter_map(|run| run.owner.clone());
             owners.extend(others.filter(|owner| *owner != shared.owner && store.is_alive(owner)));
-            let now: BTreeSet<PipelineId> = rows
-                .iter()
-                .filter(|row| is_orphan(store, row) && !locked(&shared.halted).contains_key(&row.id))
-                .map(|row| row.id.clone())
-                .collect();
-            let before = locked(&shared.orphans).insert(repository.clone(), now.clone());
-            let runs: Vec<PipelineId> = now.difference(&before.unwrap_or_default()).cloned().collect();
+            let before = locked(&shared.orphans)
+                .get(&repository)
+                .cloned()
+                .unwrap_or_default();
+            let mut now = BTreeSet::new();
+            for run in unfinished {
+                if is_left(store, run.owner.as_ref(), &run.status)
+                    && !locked(&shared.halted).contains_key(&run.id)
+                    && (before.contains(&run.id) || is_orphan_now(store, &run.id).await?)
+                {
+                    now.insert(run.id);
+                }
+            }
+            let runs: Vec<PipelineId> = now.difference(&before).cloned().collect();
+            locked(&shared.orphans).insert(repository.clone(), now);
             if !runs.is_empty() {
                 let _ = shared.notices.send(Notice::Orphaned { repository, runs });
             }
@@ -135,6 +140,10 @@ impl Seen {
         self.is_written = false;
         Ok(())
     }
+}
+
+async fn is_orphan_now(store: &Store, run: &PipelineId) -> crate::Result<bool> {
+    Ok(store.run(run).await?.is_some_and(|row| is_orphan(store, &row)))
 }
 
 /// Tells of runs that are this process's although it does not drive them.

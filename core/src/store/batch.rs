@@ -1,7 +1,7 @@
 //! Writes that wait at the same time share one transaction, and so one sync of the disk. Each
 //! stays whole or undone by itself, and none is acknowledged before the transaction is on the disk.
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 #[cfg(debug_assertions)]
@@ -9,6 +9,7 @@ use super::failpoint;
 use super::failure::{Failure, Outcome};
 use super::guard::Guard;
 use super::safety_log;
+use super::scope::Scope;
 use super::worker::{Asked, Health};
 use crate::Result;
 
@@ -74,7 +75,7 @@ where
 
 /// Performs writes in one transaction and answers each.
 pub(super) fn perform(
-    connection: &mut Connection,
+    connection: &Connection,
     mut writes: Vec<Box<dyn Write>>,
     health: &Health,
     guard: Option<&mut Guard>,
@@ -89,7 +90,7 @@ pub(super) fn perform(
 }
 
 fn transact(
-    connection: &mut Connection,
+    connection: &Connection,
     writes: &mut [Box<dyn Write>],
     health: &Health,
     guard: Option<&mut Guard>,
@@ -98,13 +99,13 @@ fn transact(
         return transact_unguarded(connection, writes, health);
     };
     guard.during(|mut checked| {
-        let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let log = checked.admit(&transaction)?;
-        perform_each(&mut transaction, writes, health)?;
-        checked.promise(log, &safety_log::take(&transaction)?)?;
+        let transaction = Scope::transaction(connection)?;
+        let log = checked.admit(connection)?;
+        perform_each(connection, writes, health)?;
+        checked.promise(log, &safety_log::take(connection)?)?;
         #[cfg(debug_assertions)]
         failpoint::reached(failpoint::Side::Before);
-        transaction.commit()?;
+        transaction.keep()?;
         #[cfg(debug_assertions)]
         failpoint::reached(failpoint::Side::After);
         Ok(())
@@ -113,30 +114,29 @@ fn transact(
 
 /// In memory there is no file that could be replaced, and no log beside it.
 fn transact_unguarded(
-    connection: &mut Connection,
+    connection: &Connection,
     writes: &mut [Box<dyn Write>],
     health: &Health,
 ) -> Outcome<()> {
-    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    perform_each(&mut transaction, writes, health)?;
-    safety_log::take(&transaction)?;
-    transaction.commit()?;
-    Ok(())
+    let transaction = Scope::transaction(connection)?;
+    perform_each(connection, writes, health)?;
+    safety_log::take(connection)?;
+    transaction.keep()
 }
 
-fn perform_each(
-    transaction: &mut Transaction<'_>,
-    writes: &mut [Box<dyn Write>],
-    health: &Health,
-) -> Outcome<()> {
+fn perform_each(transaction: &Connection, writes: &mut [Box<dyn Write>], health: &Health) -> Outcome<()> {
+    // What is alone is undone with the transaction.
+    if let [only] = writes {
+        return only.perform(transaction, health).map_err(Failure::Refused);
+    }
     for write in writes {
-        let savepoint = transaction.savepoint()?;
-        match write.perform(&savepoint, health) {
-            Ok(()) => savepoint.commit()?,
+        let part = Scope::part(transaction)?;
+        match write.perform(transaction, health) {
+            Ok(()) => part.keep()?,
             Err(error) => {
                 // Dropping undoes this write alone, unless SQLite undid the whole transaction (a
                 // full disk) or the disk is in doubt: then nobody's write may happen.
-                drop(savepoint);
+                drop(part);
                 if transaction.is_autocommit() || health.check().is_err() {
                     return Err(Failure::Refused(error));
                 }

@@ -6,21 +6,24 @@ use super::failure::{Outcome, damaged_row};
 
 /// Hexadecimal digits of a checksum that are kept.
 const HEX_DIGITS: usize = 16;
+/// Most rows have no more; larger ones make the buffer grow.
+const BYTES_EXPECTED: usize = 1_024;
 
-/// Builds the checksum of one row. Fields are length-prefixed, so that no two rows read the same.
+/// Builds the checksum of one row. Fields are length-prefixed, so that no two rows read the same; they are hashed
+/// in one piece, which is several times faster than one by one.
 #[derive(Debug, Clone)]
-pub(super) struct Seal(blake3::Hasher);
+pub(super) struct Seal(Vec<u8>);
 
 impl Seal {
     /// Begins the checksum of the row of this table with this key.
     pub(super) fn of(table: &str, key: &str) -> Self {
-        Self(blake3::Hasher::new()).text(table).text(key)
+        Self(Vec::with_capacity(BYTES_EXPECTED)).text(table).text(key)
     }
 
     /// Adds a text.
     pub(super) fn text(mut self, text: &str) -> Self {
-        self.0.update(&(text.len() as u64).to_le_bytes());
-        self.0.update(text.as_bytes());
+        self.0.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        self.0.extend_from_slice(text.as_bytes());
         self
     }
 
@@ -34,13 +37,13 @@ impl Seal {
 
     /// Adds a number.
     pub(super) fn number(mut self, number: i64) -> Self {
-        self.0.update(&number.to_le_bytes());
+        self.0.extend_from_slice(&number.to_le_bytes());
         self
     }
 
     /// The checksum as it is stored.
     pub(super) fn finish(&self) -> String {
-        let mut hex = self.0.finalize().to_hex().to_string();
+        let mut hex = blake3::hash(&self.0).to_hex().to_string();
         hex.truncate(HEX_DIGITS);
         hex
     }

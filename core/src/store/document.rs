@@ -6,6 +6,7 @@ use rusqlite::{Row, params};
 
 use super::checksum::{Seal, text};
 use super::failure::Outcome;
+use super::scope::Scope;
 use super::{Store, limit_payload};
 use crate::Result;
 use crate::id::OwnerId;
@@ -85,6 +86,7 @@ impl Store {
             let sql =
                 "SELECT owner, path, client, checksum FROM unsaved_documents WHERE path = ?1 ORDER BY owner";
             let mut statement = connection.prepare_cached(sql)?;
+            let _view = Scope::view(connection)?;
             let mut found = Vec::new();
             for path in &paths {
                 let mut rows = statement.query([path])?;

@@ -29,6 +29,12 @@ impl Store {
         self.read(move |connection| list(connection, &run, after_seq, limit))
             .await
     }
+
+    /// The number of a run's newest event; 0 without one.
+    pub async fn last_event(&self, run: &PipelineId) -> Result<u64> {
+        let run = run.clone();
+        self.read(move |connection| newest(connection, &run)).await
+    }
 }
 
 /// Refuses events that are too large to be meant.
@@ -46,9 +52,7 @@ pub(super) fn append(
     if bodies.is_empty() {
         return Ok(Vec::new());
     }
-    let last: i64 = connection
-        .prepare_cached("SELECT coalesce(max(seq), 0) FROM events WHERE run = ?1")?
-        .query_row([run.as_str()], |row| row.get(0))?;
+    let last = i64::try_from(newest(connection, run)?).unwrap_or(i64::MAX);
     let mut insert = connection
         .prepare_cached("INSERT INTO events (run, seq, at, body, checksum) VALUES (?1, ?2, ?3, ?4, ?5)")?;
     let mut seqs = Vec::with_capacity(bodies.len());
@@ -67,12 +71,16 @@ pub(super) fn append(
 
 /// The numbers of the newest `count` events of a run, oldest first.
 pub(super) fn last(connection: &Connection, run: &PipelineId, count: usize) -> Outcome<Vec<u64>> {
-    let last: i64 = connection
-        .prepare_cached("SELECT coalesce(max(seq), 0) FROM events WHERE run = ?1")?
-        .query_row([run.as_str()], |row| row.get(0))?;
-    let last = last.unsigned_abs();
+    let last = newest(connection, run)?;
     let first = last.saturating_sub(count as u64) + 1;
     Ok((first..=last).collect())
+}
+
+fn newest(connection: &Connection, run: &PipelineId) -> Outcome<u64> {
+    let newest: i64 = connection
+        .prepare_cached("SELECT coalesce(max(seq), 0) FROM events WHERE run = ?1")?
+        .query_row([run.as_str()], |row| row.get(0))?;
+    Ok(newest.unsigned_abs())
 }
 
 fn seal(run: &PipelineId, seq: i64, at: Timestamp, body: &str) -> Seal {

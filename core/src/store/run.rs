@@ -100,6 +100,17 @@ pub struct RunRow {
     pub updated_at: Timestamp,
 }
 
+/// What there is to know about a run that has not ended without reading its state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnfinishedRun {
+    /// Its name.
+    pub id: PipelineId,
+    /// Who drives it; nobody after a release.
+    pub owner: Option<OwnerId>,
+    /// Status as the machine names it.
+    pub status: String,
+}
+
 /// Which runs to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunFilter {

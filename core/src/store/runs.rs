@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::checksum::{Seal, maybe_text, text};
 use super::failure::Outcome;
-use super::run::{Created, FIRST_FENCE, NewRun, RUNS_MAX, RunFilter, RunRow};
+use super::run::{Created, FIRST_FENCE, NewRun, RUNS_MAX, RunFilter, RunRow, UnfinishedRun};
 use super::{Store, blob, event, limit_payload};
 use crate::clock::Timestamp;
 use crate::id::{OwnerId, PipelineId, RepositoryId, TaskId};
@@ -73,6 +73,26 @@ impl Store {
                 Ok((PipelineId::new(row.get::<_, String>(0)?), Timestamp(row.get(1)?)))
             })?;
             Ok(changes.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    /// The runs of a repository that have not ended, newest first, without reading their states.
+    pub async fn unfinished(&self, repository: &RepositoryId) -> Result<Vec<UnfinishedRun>> {
+        let repository = repository.clone();
+        self.read(move |connection| {
+            let sql = "SELECT id, owner, status FROM runs WHERE finished = 0 AND repository = ?1 ORDER BY ordinal DESC";
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut rows = statement.query([repository.as_str()])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(UnfinishedRun {
+                    id: PipelineId::new(text(row, 0)?),
+                    owner: maybe_text(row, 1)?.map(OwnerId::new),
+                    status: text(row, 2)?,
+                });
+            }
+            Ok(found)
         })
         .await
     }
@@ -151,8 +171,12 @@ pub(super) fn fenced(connection: &Connection, id: &PipelineId, fence: i64) -> Ou
 
 /// Fails unless the fence is the present one.
 pub(super) fn must_be_fenced(connection: &Connection, id: &PipelineId, ours: i64) -> Outcome<()> {
-    let present = fence(connection, id)?.ok_or_else(|| unknown(id))?;
-    compare(id, present, ours)
+    must_be_present(id, fence(connection, id)?, ours)
+}
+
+/// Fails unless the run exists and our fence is the one that was found.
+pub(super) fn must_be_present(id: &PipelineId, found: Option<i64>, ours: i64) -> Outcome<()> {
+    compare(id, found.ok_or_else(|| unknown(id))?, ours)
 }
 
 fn compare(id: &PipelineId, present: i64, ours: i64) -> Outcome<()> {
@@ -172,7 +196,7 @@ fn fence(connection: &Connection, id: &PipelineId) -> Outcome<Option<i64>> {
 }
 
 /// Somebody else owns the run now under `present`, not the process that owned it under `ours`.
-pub(crate) fn taken_over(run: &PipelineId, present: i64, ours: i64) -> Error {
+fn taken_over(run: &PipelineId, present: i64, ours: i64) -> Error {
     let message =
         format!("pipeline `{run}` was taken over by another process (fence {present}, ours is {ours})");
     Error::state("fenced", message).hint("it goes on there")

@@ -1,6 +1,7 @@
 //! Durable messages to the owner of a run: an approval from another editor reaches it even if the
 //! owner is another process, or nobody yet.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
 
@@ -71,15 +72,22 @@ impl Store {
         .await
     }
 
-    /// The signals of a run that wait, oldest first.
-    pub async fn pending_signals(&self, run: &PipelineId) -> Result<Vec<SignalRow>> {
+    /// The signals of a run that wait, oldest first. Error `fenced` when the run was taken over.
+    pub async fn pending_signals(&self, run: &PipelineId, fence: i64) -> Result<Vec<SignalRow>> {
         let run = run.clone();
         self.read(move |connection| {
-            let sql = format!("SELECT {COLUMNS} FROM signals WHERE run = ?1 AND outcome IS NULL ORDER BY id");
+            let sql = format!(
+                "SELECT {COLUMNS}, fence FROM (SELECT id AS of, fence FROM runs WHERE id = ?1) \
+                 LEFT JOIN signals ON run = of AND outcome IS NULL ORDER BY id"
+            );
             let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query([run.as_str()])?;
-            let mut found = Vec::new();
+            let (mut found, mut present) = (Vec::new(), None);
             while let Some(row) = rows.next()? {
+                present = Some(row.get(7)?);
+                if row.get_ref(0)? == ValueRef::Null {
+                    continue;
+                }
                 let signal = Signal::read(row)?;
                 found.push(SignalRow {
                     id: signal.id,
@@ -87,6 +95,7 @@ impl Store {
                     at: signal.at,
                 });
             }
+            runs::must_be_present(&run, present, fence)?;
             Ok(found)
         })
         .await

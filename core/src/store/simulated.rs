@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::connection::keep_plans;
 use super::failure::{Failure, Outcome, busy};
+use super::scope::Scope;
 use super::space::Space;
 use super::worker::{Asked, Health, Worker};
 use super::{Hold, Settlement, Shared, Store, StoreMode, batch, hold, migrations, owner, signal};
@@ -17,6 +18,9 @@ use crate::{Error, Result};
 
 /// Statements that stay prepared from schedule to schedule.
 const STATEMENTS_CACHED: usize = 256;
+
+/// The pages of a file in memory: what changes in one is kept whole until the transaction ends.
+const PAGE_BYTES: u32 = 1_024;
 
 /// What a request is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +60,7 @@ pub(crate) trait Fates: Send + Sync + std::fmt::Debug {
 #[derive(Debug, Clone)]
 pub(crate) struct Memory {
     connection: Arc<Mutex<Connection>>,
-    wipe: Arc<str>,
+    wipe: Arc<[String]>,
 }
 
 impl Memory {
@@ -66,7 +70,9 @@ impl Memory {
             .map_err(Failure::from)
             .and_then(|mut connection| {
                 connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
-                connection.pragma_update(None, "foreign_keys", true)?;
+                connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+                // Runs are not deleted here, and without the look at what refers to them the file is emptied at once.
+                connection.pragma_update(None, "foreign_keys", false)?;
                 keep_plans(&connection)?;
                 migrations::migrate(&mut connection, migrations::latest())?;
                 // Each schedule begins with an empty file.
@@ -84,9 +90,13 @@ impl Memory {
     /// Empties it; statements stay prepared.
     pub(crate) fn wipe(&self) -> Result<()> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        connection
-            .execute_batch(&self.wipe)
-            .map_err(|error| Failure::from(error).into_error(&place()))
+        let wiped = Scope::transaction(&connection).and_then(|transaction| {
+            for delete in self.wipe.iter() {
+                connection.prepare_cached(delete)?.execute([])?;
+            }
+            transaction.keep()
+        });
+        wiped.map_err(|failure| failure.into_error(&place()))
     }
 
     /// Every control that was ever sent to a run, with what came of it.
@@ -111,21 +121,17 @@ fn place() -> PathBuf {
     PathBuf::from("/simulated/clode.db")
 }
 
-fn wipe_of(connection: &Connection) -> Outcome<String> {
+fn wipe_of(connection: &Connection) -> Outcome<Vec<String>> {
     let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND (name NOT LIKE 'sqlite_%' OR name = 'sqlite_sequence')";
     let mut statement = connection.prepare(tables)?;
     let names = statement.query_map([], |row| row.get::<_, String>(0))?;
-    // What belongs to a run goes with it.
-    let mut wipe = "BEGIN; DELETE FROM runs;".to_owned();
-    for name in names {
-        wipe.push_str("DELETE FROM ");
-        wipe.push_str(&name?);
-        wipe.push(';');
-    }
-    wipe.push_str("COMMIT;");
+    let mut wipe = names
+        .map(|name| Ok(format!("DELETE FROM {}", name?)))
+        .collect::<Outcome<Vec<_>>>()?;
+    // What refers to others was created after them.
+    wipe.reverse();
     Ok(wipe)
 }
-
 /// The file, as one process reaches it.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
@@ -154,18 +160,15 @@ impl Disk {
     {
         let fate = self.begin(Access::Write, health).await?;
         if fate == Fate::Forgotten {
-            let mut connection = self.lock();
-            let done = connection
-                .transaction()
-                .map_err(Failure::from)
-                .and_then(|transaction| work(&transaction));
+            let connection = self.lock();
+            let done = Scope::transaction(&connection).and_then(|_undone| work(&connection));
             return done.map_err(|failure| health.conclude(failure));
         }
         let (answer, mut answered) = oneshot::channel();
         {
-            let mut connection = self.lock();
+            let connection = self.lock();
             batch::perform(
-                &mut connection,
+                &connection,
                 vec![batch::write(work, Asked::now(), answer)],
                 health,
                 None,

@@ -239,7 +239,7 @@ fn serve(
                         Err(_) => break,
                     }
                 }
-                batch::perform(&mut connection, writes, health, guard.as_mut());
+                batch::perform(&connection, writes, health, guard.as_mut());
             }
             Message::Stop(answer) => {
                 receiver.close();

@@ -4,7 +4,7 @@ use super::support::{DAY, NOW, Place, create, hold, new_run, raw, settlement, tr
 use crate::Result;
 use crate::id::{PipelineId, StepId};
 use crate::money::Money;
-use crate::store::{AuditRecord, CostBy, DayScope, Limits, RunFilter, SignalId, Store, blob_id};
+use crate::store::{AuditRecord, CostBy, DayScope, FIRST_FENCE, Limits, RunFilter, SignalId, Store, blob_id};
 
 /// Table, column, whose row: what is flipped, and how it would be read.
 const PAYLOADS: &[(&str, &str)] = &[
@@ -88,7 +88,7 @@ async fn read(store: &Store, table: &str) -> Result<()> {
         "events" => store.events(&run, 0, 10).await.map(drop),
         "signals" => {
             store.signal_outcome(SignalId(1)).await?;
-            store.pending_signals(&run).await.map(drop)
+            store.pending_signals(&run, FIRST_FENCE).await.map(drop)
         }
         "blobs" => store.blob(&blob_id(b"transcript")).await.map(drop),
         "checkpoints" => store.checkpoint(&run, &"step".into()).await.map(drop),

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use super::support::{NOW, Place, create, finish, named_run, new_run, transition};
 use crate::id::{BlobId, StepId};
 use crate::store::{
-    BLOB_INLINE_BYTES_MAX, Created, Finished, NewRun, RunFilter, SignalId, Transition, blob_id,
+    BLOB_INLINE_BYTES_MAX, Created, FIRST_FENCE, Finished, NewRun, RunFilter, SignalId, Transition, blob_id,
 };
 
 #[tokio::test]
@@ -217,7 +217,7 @@ async fn a_transition_stores_state_journal_events_signals_and_contents_together(
         ("\"after\"", true, "tree")
     );
     assert_eq!(row.updated_at, NOW.plus_ms(1));
-    assert_eq!(store.pending_signals(&run).await.unwrap(), []);
+    assert_eq!(store.pending_signals(&run, FIRST_FENCE).await.unwrap(), []);
     assert_eq!(
         store.signal_outcome(signal).await.unwrap().as_deref(),
         Some("\"approved\"")
@@ -318,6 +318,50 @@ async fn of_several_that_take_a_run_over_one_wins_and_the_old_owner_is_fenced() 
 }
 
 #[tokio::test]
+async fn an_owner_that_looks_for_signals_hears_that_its_run_was_taken_over() {
+    let place = Place::new();
+    let store = place.open().await;
+    let run = create(&store, new_run("run")).await;
+    let signal = store
+        .send_signal(&run, "pause", "\"pause\"".to_owned(), NOW)
+        .await
+        .unwrap();
+
+    let waiting = store.pending_signals(&run, FIRST_FENCE).await.unwrap();
+    assert_eq!(waiting.iter().map(|row| row.id).collect::<Vec<_>>(), [signal]);
+    let fence = store.adopt(&run, FIRST_FENCE, &"other".into()).await.unwrap();
+
+    let refused = store.pending_signals(&run, FIRST_FENCE).await.unwrap_err();
+    assert_eq!(refused.code, "fenced");
+    assert_eq!(
+        store.pending_signals(&run, fence.unwrap()).await.unwrap(),
+        waiting
+    );
+    let unknown = store.pending_signals(&"nobody".into(), 1).await.unwrap_err();
+    assert_eq!(unknown.code, "unknownPipeline");
+}
+
+#[tokio::test]
+async fn runs_that_have_not_ended_are_found_without_their_states() {
+    let place = Place::new();
+    let store = place.open().await;
+    let ended = create(&store, new_run("ended")).await;
+    finish(&store, &ended, "").await;
+    let driven = create(&store, new_run("driven")).await;
+    let left = create(&store, new_run("left")).await;
+    store.release(&left, FIRST_FENCE).await.unwrap();
+    let repository = store.run(&left).await.unwrap().unwrap().repository;
+
+    let found = store.unfinished(&repository).await.unwrap();
+
+    let found: Vec<_> = found.into_iter().map(|run| (run.id, run.owner)).collect();
+    let owner = store.run(&driven).await.unwrap().unwrap().owner;
+    assert!(owner.is_some());
+    assert_eq!(found, [(left, None), (driven, owner)]);
+    assert_eq!(store.unfinished(&"elsewhere".into()).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn the_same_signal_sent_twice_is_one_signal() {
     let place = Place::new();
     let (one, other) = (place.open().await, place.open().await);
@@ -335,7 +379,7 @@ async fn the_same_signal_sent_twice_is_one_signal() {
         .unwrap();
 
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
-    let pending = one.pending_signals(&run).await.unwrap();
+    let pending = one.pending_signals(&run, FIRST_FENCE).await.unwrap();
     assert_eq!(
         pending.iter().map(|signal| signal.id).collect::<Vec<_>>(),
         [ids[0], next]
