@@ -1,5 +1,7 @@
 //! Pause, resume, cancel, retry: what a person does to a run as a whole.
 
+use std::sync::Arc;
+
 use super::event::Effect;
 use super::gate::{Answerer, GateKind};
 use super::parts::Division;
@@ -219,6 +221,6 @@ impl Machine {
             let is_part = |step: &&StepRecord| step.spec.part.as_ref().is_some_and(|part| part.of == spec.id);
             self.steps.extend(old.iter().filter(is_part).cloned());
         }
-        self.spec.steps = specs;
+        Arc::make_mut(&mut self.spec).steps = specs;
     }
 }

@@ -1,6 +1,7 @@
 //! The state of a run: one serialisable value, changed by the machine alone.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -83,8 +84,8 @@ pub(super) enum SnapshotStage {
 pub struct Machine {
     /// Version of the machine that started it and finishes it.
     pub version: u32,
-    /// What it was started with.
-    pub spec: RunSpec,
+    /// What it was started with; each event makes a copy of the machine, which shares it.
+    pub spec: Arc<RunSpec>,
     /// Its steps, in the order of `spec.steps`; parts of a step follow it.
     pub steps: Vec<StepRecord>,
     /// Its gates, open and closed, oldest first.
@@ -156,7 +157,7 @@ impl Machine {
         Self {
             version: MACHINE_VERSION,
             steps: spec.steps.iter().cloned().map(StepRecord::new).collect(),
-            spec,
+            spec: Arc::new(spec),
             gates: Vec::new(),
             round: 1,
             base: None,

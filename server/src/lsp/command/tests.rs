@@ -189,7 +189,8 @@ async fn a_diagnostic_is_a_task_of_its_own() {
         .machine()
         .expect("readable")
         .spec
-        .task;
+        .task
+        .clone();
     assert_eq!(task.title, "Fix: unused function");
     assert_eq!(
         task.diagnostics,
