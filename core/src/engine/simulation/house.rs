@@ -22,7 +22,7 @@ use crate::task::{ApplyMode, Priority, RunOptions, Task};
 use crate::workspace::{Places, Repository, UserHome, Workspaces};
 
 /// Which agents take part beside the Task Master: runs are of all sizes.
-const SHAPES: [&[&str]; 4] = [
+pub(super) const SHAPES: [&[&str]; 4] = [
     &["developer"],
     &["architect", "developer"],
     &["architect", "developer", "qa"],
@@ -40,7 +40,6 @@ pub(super) struct House {
     services: Services,
     /// Runs of all sizes, as they begin.
     machines: Vec<Machine>,
-    blobs: Vec<Vec<u8>>,
     _place: tempfile::TempDir,
 }
 
@@ -73,13 +72,12 @@ impl House {
             buffers: Buffers::default(),
             single: None,
         };
-        let (mut machines, mut blobs) = (Vec::new(), Vec::new());
+        let mut machines = Vec::new();
         for agents in SHAPES {
             let agents: Vec<AgentId> = agents.iter().copied().map(AgentId::new).collect();
             let steps = pipelines::steps(&config, "default", Some(&agents))?;
-            let (machine, contents) = freeze(&request, &config, steps)?;
+            let (machine, _) = freeze(&request, &config, steps)?;
             machines.push(machine);
-            blobs = contents;
         }
         Ok(Self {
             memory,
@@ -88,7 +86,6 @@ impl House {
             config: Arc::new(config),
             services,
             machines,
-            blobs,
             _place: place,
         })
     }
@@ -102,12 +99,15 @@ impl House {
         }
     }
 
-    /// A run as somebody starts it, number by number; the same number is the same task.
-    pub(super) fn run(&self, world: &World, number: u64, owner: &OwnerId) -> Result<NewRun> {
-        let Some(mut machine) = world.pick(&self.machines).cloned() else {
+    /// A run as somebody starts it, number by number, of one of the first shapes; the same number is the same task.
+    pub(super) fn run(&self, world: &World, number: u64, shapes: usize, owner: &OwnerId) -> Result<NewRun> {
+        let Some(mut machine) = world
+            .pick(self.machines.get(..shapes).unwrap_or_default())
+            .cloned()
+        else {
             return Err(Error::internal("there is no shape of a run"));
         };
-        let spec = &mut machine.spec;
+        let spec = Arc::make_mut(&mut machine.spec);
         let earlier = world.facts(|facts| facts.first_states.len());
         spec.pipeline = PipelineId::new(format!("pipeline-{number}-{earlier}"));
         spec.task.id = TaskId::new(format!("task-{number}"));
@@ -130,7 +130,7 @@ impl House {
         world.facts(|facts| {
             facts
                 .first_states
-                .insert(machine.spec.pipeline.clone(), state.clone())
+                .insert(machine.spec.pipeline.clone(), machine.clone())
         });
         Ok(NewRun {
             id: machine.spec.pipeline.clone(),
@@ -145,7 +145,8 @@ impl House {
             owner: owner.clone(),
             status: machine.status().as_str().to_owned(),
             state,
-            blobs: self.blobs.clone(),
+            // All processes have the configuration: nobody reads it from the store.
+            blobs: Vec::new(),
             events: Vec::new(),
             created_at: crate::clock::Clock::now(world),
         })

@@ -29,34 +29,38 @@ impl Schedule<'_> {
         let Some(run) = self.world.pick(&known) else {
             return;
         };
-        let Some(row) = self.row(run) else { return };
-        let Ok(machine) = row.machine() else {
-            return self
-                .world
-                .violate(format!("the state of `{}` cannot be read", row.id));
-        };
         let by = self.person();
         match self.world.below(100) {
-            0..60 => self.answer_some_gate(&row.id, &machine, by),
-            60..68 => self.wish(&row.id, &by, Signal::Pause),
-            68..80 => self.wish(&row.id, &by, Signal::Resume),
-            80..83 => self.wish(&row.id, &by.clone(), Signal::Cancel { by }),
+            0..60 => self.answer_some_gate(run, by),
+            60..68 => self.wish(run, &by, Signal::Pause),
+            68..80 => self.wish(run, &by, Signal::Resume),
+            80..83 => self.wish(run, &by.clone(), Signal::Cancel { by }),
             83..90 => {
                 let retry = Signal::Retry {
                     from: None,
                     pipeline: None,
                 };
-                self.wish(&row.id, &by, retry);
+                self.wish(run, &by, retry);
             }
-            _ => self.decide_some_hunk(&row.id, &machine, &by),
+            _ => self.decide_some_hunk(run, &by),
         }
     }
 
-    fn answer_some_gate(&mut self, run: &PipelineId, machine: &Machine, by: Answerer) {
+    /// A run as the person sees it, if it came to be.
+    fn shown(&self, run: &PipelineId) -> Option<Machine> {
+        let machine = self.row(run)?.machine();
+        if machine.is_err() {
+            self.world.violate(format!("the state of `{run}` cannot be read"));
+        }
+        machine.ok()
+    }
+
+    fn answer_some_gate(&mut self, run: &PipelineId, by: Answerer) {
+        let Some(machine) = self.shown(run) else { return };
         let gates: Vec<Gate> = if self.world.happens(850) {
             machine.open_gates().cloned().collect()
         } else {
-            machine.gates.clone()
+            machine.gates
         };
         let Some(gate) = self.world.pick(&gates).cloned() else {
             return;
@@ -83,7 +87,8 @@ impl Schedule<'_> {
         }
     }
 
-    fn decide_some_hunk(&mut self, run: &PipelineId, machine: &Machine, by: &Answerer) {
+    fn decide_some_hunk(&mut self, run: &PipelineId, by: &Answerer) {
+        let Some(machine) = self.shown(run) else { return };
         let states = [
             HunkState::Applied,
             HunkState::Rejected,

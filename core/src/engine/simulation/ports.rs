@@ -1,7 +1,7 @@
 //! What one simulated process reaches the world through. Once it is dead none of its requests is answered.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::world::{Defect, World};
 use crate::store::simulated::{Access, Fate, Fates};
@@ -12,6 +12,7 @@ pub(super) struct Ports {
     pub(super) world: Arc<World>,
     pub(super) process: u32,
     is_dead: Arc<AtomicBool>,
+    reached: Arc<AtomicU64>,
 }
 
 impl Ports {
@@ -20,11 +21,17 @@ impl Ports {
             world,
             process,
             is_dead: Arc::default(),
+            reached: Arc::default(),
         }
     }
 
     pub(super) fn is_dead(&self) -> bool {
         self.is_dead.load(Ordering::SeqCst)
+    }
+
+    /// How often it reached outside so far.
+    pub(super) fn reached(&self) -> u64 {
+        self.reached.load(Ordering::SeqCst)
     }
 
     /// Killed: from here on it changes nothing.
@@ -36,6 +43,7 @@ impl Ports {
 
     /// A place where the process may die; does not return then.
     pub(super) async fn boundary(&self, wherein: &str) {
+        self.reached.fetch_add(1, Ordering::SeqCst);
         if !self.is_dead() && self.world.dies() {
             self.die(wherein);
         }
@@ -56,6 +64,7 @@ impl Ports {
 
 impl Fates for Ports {
     fn next(&self, access: Access) -> Fate {
+        self.reached.fetch_add(1, Ordering::SeqCst);
         if self.is_dead() {
             return Fate::DiesBefore;
         }

@@ -19,6 +19,8 @@ use crate::store::Store;
 
 /// Rounds of the scheduler after which something that should be done at once counts as stuck.
 const PASSES_MAX: u32 = 400;
+/// Rounds of the scheduler without a word to the outside after which a process waits for something.
+const QUIET_PASSES: u32 = 6;
 /// How long a process may take to close in good order (its own time).
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -93,6 +95,24 @@ impl Process {
         self.listen();
     }
 
+    /// Lets it work until it waits for something: for a while it reached nothing outside.
+    pub(super) fn work_on(&mut self) {
+        let ports = &self.ports;
+        self.runtime.block_on(async {
+            let (mut seen, mut quiet) = (ports.reached(), 0);
+            for _ in 0..PASSES_MAX {
+                tokio::task::yield_now().await;
+                let now = ports.reached();
+                quiet = if now == seen { quiet + 1 } else { 0 };
+                seen = now;
+                if quiet == QUIET_PASSES {
+                    break;
+                }
+            }
+        });
+        self.listen();
+    }
+
     /// Its own time goes on.
     pub(super) fn move_time(&mut self, time: Duration) {
         self.runtime.block_on(tokio::time::advance(time));
@@ -101,8 +121,11 @@ impl Process {
     /// It notices what others wrote, and who has died.
     pub(super) fn look_around(&mut self) {
         let (seen, shared) = (&mut self.seen, &self.engine.shared);
+        let is_deaf = self.ports.world.defect == Some(Defect::DeafProcess);
         self.runtime.block_on(at_once(async {
-            let _ = seen.changed(shared, false).await;
+            if !is_deaf {
+                let _ = seen.changed(shared, false).await;
+            }
             let _ = seen.look_for_orphans(shared).await;
         }));
         self.listen();
@@ -119,6 +142,7 @@ impl Process {
             signal,
             Signal::Answer { .. } | Signal::Cancel { .. } | Signal::Decide { .. }
         );
+        let was_calm = ports.world.is_calm();
         let is_nobodys = ports.has(Defect::AnswerOfNobody) && ports.world.happens(200);
         ports.world.facts(|facts| {
             if !is_nobodys {
@@ -134,6 +158,10 @@ impl Process {
                 Ok(()) => format!("{tag} is acknowledged"),
                 Err(error) => format!("{tag} is refused: {}", error.code),
             });
+            let is_silent = answer.as_ref().is_err_and(|error| error.code == "ownerSilent");
+            ports.world.check(!was_calm || !is_silent, || {
+                format!("nobody took in `{tag}` for `{run}`, although everybody was there")
+            });
             if answer.is_ok() {
                 ports.world.facts(|facts| facts.acknowledged.push((run, tag)));
             }
@@ -141,9 +169,9 @@ impl Process {
     }
 
     /// A task is started here, unless it runs already.
-    pub(super) fn begin(&self, house: &House, number: u64) {
+    pub(super) fn begin(&self, house: &House, number: u64, shapes: usize) {
         let world = &self.ports.world;
-        let Ok(new) = house.run(world, number, &self.owner) else {
+        let Ok(new) = house.run(world, number, shapes, &self.owner) else {
             return world.violate("a run cannot be written");
         };
         world.note(|| format!("process {}: task {number} is started", self.ports.process));

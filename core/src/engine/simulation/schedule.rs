@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 
-use super::house::House;
+use super::house::{House, SHAPES};
 use super::ledgers;
 use super::ports::Ports;
 use super::process::Process;
@@ -16,9 +16,8 @@ use crate::engine::Signal;
 use crate::id::PipelineId;
 use crate::store::{RunFilter, RunRow, Store};
 
-/// Things that happen before it calms down, at least and more.
-const EVENTS_MIN: u64 = 10;
-const EVENTS_MORE: u64 = 50;
+/// How many schedules in a thousand are large.
+const LARGE: u64 = 50;
 /// Rounds in which everybody does what is expected until all runs must have ended.
 const CALM_ROUNDS_MAX: u32 = 200;
 /// Servers that are open at once.
@@ -42,6 +41,39 @@ pub(super) struct Violation {
     pub(super) trail: Vec<String>,
 }
 
+/// How much a schedule holds. Most faults need little to happen, so most schedules are small; a large one costs
+/// more than twice as much and finds what needs several runs and steps.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    /// Runs that are started at its beginning, at most.
+    runs: u64,
+    /// Shapes of runs that are drawn from, the smallest first.
+    shapes: usize,
+    /// Things that happen before it calms down, at least and more.
+    events: (u64, u64),
+}
+
+const SMALL_SCHEDULE: Size = Size {
+    runs: 1,
+    shapes: 1,
+    events: (4, 20),
+};
+const LARGE_SCHEDULE: Size = Size {
+    runs: 2,
+    shapes: SHAPES.len(),
+    events: (10, 50),
+};
+
+impl Size {
+    fn draw(world: &World) -> Self {
+        if world.happens(LARGE) {
+            LARGE_SCHEDULE
+        } else {
+            SMALL_SCHEDULE
+        }
+    }
+}
+
 /// Whether what happens is written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trail {
@@ -58,7 +90,7 @@ pub(super) fn live(
 ) -> Result<(Summary, Vec<String>), Violation> {
     let world = Arc::new(World::new(seed, defect, trail == Trail::Kept));
     crate::store::simulated::forget_fences(defect == Some(Defect::ForgottenFence));
-    let mut schedule = Schedule::new(&world, house);
+    let mut schedule = Schedule::new(&world, house, Size::draw(&world));
     schedule.live();
     judge(&world, seed, schedule.end())
 }
@@ -67,7 +99,7 @@ pub(super) fn live(
 pub(super) fn paused_in_the_queue(house: &House) -> Result<(Summary, Vec<String>), Violation> {
     let world = Arc::new(World::new(0, None, true));
     world.calm_down();
-    let mut schedule = Schedule::new(&world, house);
+    let mut schedule = Schedule::new(&world, house, LARGE_SCHEDULE);
     schedule.start_process();
     for number in 0..TASKS_MAX {
         schedule.begin_task(number);
@@ -100,6 +132,7 @@ fn judge(world: &World, seed: u64, summary: Summary) -> Result<(Summary, Vec<Str
 pub(super) struct Schedule<'a> {
     pub(super) world: Arc<World>,
     house: &'a House,
+    size: Size,
     /// Sees the database without being a process.
     pub(super) outside: Store,
     pub(super) processes: Vec<Process>,
@@ -109,7 +142,7 @@ pub(super) struct Schedule<'a> {
 }
 
 impl<'a> Schedule<'a> {
-    fn new(world: &Arc<World>, house: &'a House) -> Self {
+    fn new(world: &Arc<World>, house: &'a House, size: Size) -> Self {
         if let Err(error) = house.memory.wipe() {
             world.violate(error.message);
         }
@@ -123,6 +156,7 @@ impl<'a> Schedule<'a> {
             ),
             world: Arc::clone(world),
             house,
+            size,
             processes: Vec::new(),
             started: 0,
             wishes: 0,
@@ -132,11 +166,11 @@ impl<'a> Schedule<'a> {
 
     fn live(&mut self) {
         self.start_process();
-        let first = if self.world.happens(700) { 1 } else { 2 };
-        for number in 0..first {
+        for number in 0..=self.world.below(self.size.runs) {
             self.begin_task(number);
         }
-        let events = EVENTS_MIN + self.world.below(EVENTS_MORE);
+        let (least, more) = self.size.events;
+        let events = least + self.world.below(more);
         for _ in 0..events {
             self.something_happens();
             self.bury_the_dead();
@@ -206,7 +240,8 @@ impl<'a> Schedule<'a> {
 
     fn begin_task(&mut self, number: u64) {
         if let Some(index) = self.some_process() {
-            self.processes[index].begin(self.house, number);
+            let shapes = self.size.shapes;
+            self.processes[index].begin(self.house, number, shapes);
         }
     }
 
@@ -283,7 +318,11 @@ impl<'a> Schedule<'a> {
     }
 
     pub(super) fn rows(&self) -> Vec<RunRow> {
-        let rows = self.outside.runs(RunFilter::default()).now_or_never();
+        self.find(RunFilter::default())
+    }
+
+    fn find(&self, filter: RunFilter) -> Vec<RunRow> {
+        let rows = self.outside.runs(filter).now_or_never();
         match rows {
             Some(Ok(rows)) => rows,
             other => {
@@ -294,7 +333,10 @@ impl<'a> Schedule<'a> {
     }
 
     fn unfinished(&self) -> Vec<RunRow> {
-        self.rows().into_iter().filter(|row| !row.finished).collect()
+        self.find(RunFilter {
+            unfinished_only: true,
+            ..RunFilter::default()
+        })
     }
 
     /// A run that was asked for, if it came to be.
@@ -321,10 +363,7 @@ impl<'a> Schedule<'a> {
                 }
             }
             self.somebody_is_there();
-            for process in &mut self.processes {
-                process.look_around();
-                process.work(30);
-            }
+            self.everybody_looks_around();
             let mut waiting = self.unfinished();
             if waiting.is_empty() {
                 self.settle_down();
@@ -338,9 +377,15 @@ impl<'a> Schedule<'a> {
                 self.help(&row);
             }
             for process in &mut self.processes {
-                process.work(30);
+                process.work_on();
             }
-            self.move_time(if round % 8 == 7 { 400_000 } else { 3_000 });
+            if round % 8 == 7 {
+                // So long nobody is blind.
+                self.everybody_looks_around();
+                self.move_time(400_000);
+            } else {
+                self.move_time(3_000);
+            }
         }
         let left: Vec<String> = self
             .unfinished()
@@ -355,12 +400,16 @@ impl<'a> Schedule<'a> {
 
     /// What is still under way comes to its end.
     fn settle_down(&mut self) {
-        for _ in 0..4 {
-            for process in &mut self.processes {
-                process.look_around();
-                process.work(20);
-            }
+        for _ in 0..2 {
+            self.everybody_looks_around();
             self.move_time(30_000);
+        }
+    }
+
+    fn everybody_looks_around(&mut self) {
+        for process in &mut self.processes {
+            process.look_around();
+            process.work_on();
         }
     }
 

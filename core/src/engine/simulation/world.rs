@@ -8,6 +8,7 @@ use super::random::Random;
 use crate::clock::{Clock, Timestamp};
 use crate::id::{HunkId, IntentId, OwnerId, PipelineId, StepId};
 use crate::money::Money;
+use crate::pipeline::Machine;
 use crate::store::Liveness;
 use crate::store::simulated::{Access, Fate};
 
@@ -31,10 +32,12 @@ pub(super) enum Defect {
     AgentTwice,
     /// A gate is answered that nobody was asked about.
     AnswerOfNobody,
+    /// What other processes write is not noticed.
+    DeafProcess,
 }
 
 impl Defect {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::ForgottenFence,
         Self::ForgetfulDisk,
         Self::SendWithoutHold,
@@ -42,6 +45,7 @@ impl Defect {
         Self::SentTwice,
         Self::AgentTwice,
         Self::AnswerOfNobody,
+        Self::DeafProcess,
     ];
 }
 
@@ -107,7 +111,7 @@ pub(super) struct Facts {
     /// What each checkpoint said, oldest first, and whether it was acknowledged.
     checkpoints: BTreeMap<(PipelineId, StepId), Vec<Kept>>,
     /// Runs that were asked for, with their first state.
-    pub(super) first_states: BTreeMap<PipelineId, String>,
+    pub(super) first_states: BTreeMap<PipelineId, Machine>,
     /// Controls that a person sent.
     pub(super) sent: BTreeSet<String>,
     /// Those of them whose name goes into the journal.
