@@ -13,8 +13,6 @@ use crate::pipeline::{Answer, Answerer, GateKind, HunkOutcome};
 const OUTCOME_TIMEOUT: Duration = Duration::from_secs(10);
 /// First wait for the outcome; doubles up to [`OUTCOME_POLL_MAX`].
 const OUTCOME_POLL: Duration = Duration::from_millis(2);
-/// The look at the outcome after which the run is taken up once more, should nobody drive it.
-const SECOND_LOOK: u32 = 2;
 /// Longest wait before the outcome is looked for again.
 const OUTCOME_POLL_MAX: Duration = Duration::from_millis(50);
 
@@ -107,7 +105,7 @@ impl Engine {
             Orphan::Leave => takeover::Part::Record,
         };
         takeover::ensure(shared, run, part).await?;
-        let mut looks = 0;
+        let mut looks = 0_u32;
         let deadline = tokio::time::Instant::now() + OUTCOME_TIMEOUT;
         let mut wait = OUTCOME_POLL;
         loop {
@@ -122,8 +120,8 @@ impl Engine {
                 };
             }
             looks += 1;
-            if looks == SECOND_LOOK {
-                // Who ended while this was stored has not seen it.
+            if looks > 1 && looks.is_power_of_two() {
+                // Who ended, or died, while this was stored has not seen it.
                 takeover::ensure(shared, run, part).await?;
             }
             if tokio::time::Instant::now() >= deadline {

@@ -125,13 +125,9 @@ fn wipe_of(connection: &Connection) -> Outcome<Vec<String>> {
     let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND (name NOT LIKE 'sqlite_%' OR name = 'sqlite_sequence')";
     let mut statement = connection.prepare(tables)?;
     let names = statement.query_map([], |row| row.get::<_, String>(0))?;
-    let mut wipe = names
-        .map(|name| Ok(format!("DELETE FROM {}", name?)))
-        .collect::<Outcome<Vec<_>>>()?;
-    // What refers to others was created after them.
-    wipe.reverse();
-    Ok(wipe)
+    names.map(|name| Ok(format!("DELETE FROM {}", name?))).collect()
 }
+
 /// The file, as one process reaches it.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
