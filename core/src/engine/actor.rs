@@ -57,6 +57,15 @@ pub(super) struct Handle {
 }
 
 impl Handle {
+    /// As that of an actor that takes nothing in any more.
+    #[cfg(test)]
+    pub(super) fn deaf() -> Self {
+        Self {
+            wake: Arc::default(),
+            ended: CancellationToken::new(),
+        }
+    }
+
     pub(super) fn wake(&self) {
         self.wake.notify_one();
     }

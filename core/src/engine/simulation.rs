@@ -18,6 +18,7 @@ mod person;
 mod ports;
 mod process;
 mod random;
+mod scenes;
 mod schedule;
 mod team;
 mod world;
@@ -145,8 +146,16 @@ fn whatever_happens_nothing_acknowledged_is_lost_and_every_run_ends() {
 #[test]
 fn a_run_that_was_paused_in_the_queue_goes_on_when_it_is_resumed() {
     let house = House::build().expect("a house");
-    let (summary, _) = schedule::paused_in_the_queue(&house).expect("it ends");
+    let (summary, _) = scenes::paused_in_the_queue(&house).expect("it ends");
     assert_eq!(summary.endings.get("completed"), Some(&3), "{summary:?}");
+}
+
+#[test]
+fn a_control_that_comes_while_its_run_ends_is_taken_in() {
+    let house = House::build().expect("a house");
+    let (_, trail) = scenes::wanted_again_while_it_ends(&house).expect("it ends");
+    let begun = trail.iter().filter(|line| line.contains("taskMaster/")).count();
+    assert_eq!(begun, 2, "{trail:#?}");
 }
 
 #[test]

@@ -12,7 +12,6 @@ use super::ledgers;
 use super::ports::Ports;
 use super::process::Process;
 use super::world::{Defect, World};
-use crate::engine::Signal;
 use crate::id::PipelineId;
 use crate::store::{RunFilter, RunRow, Store};
 
@@ -23,7 +22,7 @@ const CALM_ROUNDS_MAX: u32 = 200;
 /// Servers that are open at once.
 const PROCESSES_MAX: usize = 3;
 /// Tasks that a person starts.
-const TASKS_MAX: u64 = 3;
+pub(super) const TASKS_MAX: u64 = 3;
 
 /// What a schedule came to.
 #[derive(Debug, Default)]
@@ -44,7 +43,7 @@ pub(super) struct Violation {
 /// How much a schedule holds. Most faults need little to happen, so most schedules are small; a large one costs
 /// more than twice as much and finds what needs several runs and steps.
 #[derive(Debug, Clone, Copy)]
-struct Size {
+pub(super) struct Size {
     /// Runs that are started at its beginning, at most.
     runs: u64,
     /// Shapes of runs that are drawn from, the smallest first.
@@ -53,12 +52,12 @@ struct Size {
     events: (u64, u64),
 }
 
-const SMALL_SCHEDULE: Size = Size {
+pub(super) const SMALL_SCHEDULE: Size = Size {
     runs: 1,
     shapes: 1,
     events: (4, 20),
 };
-const LARGE_SCHEDULE: Size = Size {
+pub(super) const LARGE_SCHEDULE: Size = Size {
     runs: 2,
     shapes: SHAPES.len(),
     events: (10, 50),
@@ -95,30 +94,8 @@ pub(super) fn live(
     judge(&world, seed, schedule.end())
 }
 
-/// Three runs where two may work: the one that waits is paused, and resumed when all is calm.
-pub(super) fn paused_in_the_queue(house: &House) -> Result<(Summary, Vec<String>), Violation> {
-    let world = Arc::new(World::new(0, None, true));
-    world.calm_down();
-    let mut schedule = Schedule::new(&world, house, LARGE_SCHEDULE);
-    schedule.start_process();
-    for number in 0..TASKS_MAX {
-        schedule.begin_task(number);
-        schedule.processes[0].work(30);
-    }
-    let queued = schedule.rows().into_iter().find(|row| row.status == "queued");
-    match queued {
-        Some(row) => {
-            let by = schedule.person();
-            schedule.wish(&row.id, &by, Signal::Pause);
-        }
-        None => world.violate("no run is queued"),
-    }
-    schedule.processes[0].work(30);
-    schedule.calm_down();
-    judge(&world, 0, schedule.end())
-}
-
-fn judge(world: &World, seed: u64, summary: Summary) -> Result<(Summary, Vec<String>), Violation> {
+/// What a schedule came to, unless something happened that must not.
+pub(super) fn judge(world: &World, seed: u64, summary: Summary) -> Result<(Summary, Vec<String>), Violation> {
     match world.violation() {
         None => Ok((summary, world.trail())),
         Some(what) => Err(Violation {
@@ -142,7 +119,7 @@ pub(super) struct Schedule<'a> {
 }
 
 impl<'a> Schedule<'a> {
-    fn new(world: &Arc<World>, house: &'a House, size: Size) -> Self {
+    pub(super) fn new(world: &Arc<World>, house: &'a House, size: Size) -> Self {
         if let Err(error) = house.memory.wipe() {
             world.violate(error.message);
         }
@@ -224,7 +201,7 @@ impl<'a> Schedule<'a> {
         self.move_time(ms);
     }
 
-    fn move_time(&mut self, ms: u64) {
+    pub(super) fn move_time(&mut self, ms: u64) {
         self.world.move_clock_ms(i64::try_from(ms).unwrap_or(0));
         for process in self.processes.iter_mut().filter(|process| !process.is_suspended) {
             process.move_time(Duration::from_millis(ms));
@@ -238,14 +215,14 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    fn begin_task(&mut self, number: u64) {
+    pub(super) fn begin_task(&mut self, number: u64) {
         if let Some(index) = self.some_process() {
             let shapes = self.size.shapes;
             self.processes[index].begin(self.house, number, shapes);
         }
     }
 
-    fn start_process(&mut self) {
+    pub(super) fn start_process(&mut self) {
         if self.processes.len() < PROCESSES_MAX {
             self.started += 1;
             self.processes
@@ -351,7 +328,7 @@ impl<'a> Schedule<'a> {
     }
 
     /// Nothing goes wrong any more, everybody does what is expected: the runs must end.
-    fn calm_down(&mut self) {
+    pub(super) fn calm_down(&mut self) {
         self.world.calm_down();
         self.world.note(|| "all is calm".to_owned());
         for round in 0..CALM_ROUNDS_MAX {
@@ -413,7 +390,7 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    fn end(mut self) -> Summary {
+    pub(super) fn end(mut self) -> Summary {
         if self.world.violation().is_none() {
             ledgers::check_idle(&self.world, self.house, &self.processes);
         }

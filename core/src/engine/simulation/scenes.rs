@@ -1,0 +1,57 @@
+//! Schedules that nobody drew: scenes that chance plays too rarely.
+
+use std::sync::Arc;
+
+use super::house::House;
+use super::schedule::{LARGE_SCHEDULE, SMALL_SCHEDULE, Schedule, Summary, TASKS_MAX, Violation, judge};
+use super::world::World;
+use crate::engine::actor::Handle;
+use crate::engine::{Signal, locked};
+
+/// Three runs where two may work: the one that waits is paused, and resumed when all is calm.
+pub(super) fn paused_in_the_queue(house: &House) -> Result<(Summary, Vec<String>), Violation> {
+    let world = Arc::new(World::new(0, None, true));
+    world.calm_down();
+    let mut schedule = Schedule::new(&world, house, LARGE_SCHEDULE);
+    schedule.start_process();
+    for number in 0..TASKS_MAX {
+        schedule.begin_task(number);
+        schedule.processes[0].work(30);
+    }
+    let queued = schedule.rows().into_iter().find(|row| row.status == "queued");
+    match queued {
+        Some(row) => {
+            let by = schedule.person();
+            schedule.wish(&row.id, &by, Signal::Pause);
+        }
+        None => world.violate("no run is queued"),
+    }
+    schedule.processes[0].work(30);
+    schedule.calm_down();
+    judge(&world, 0, schedule.end())
+}
+
+/// A run ends, and before its actor is gone somebody wants it again.
+pub(super) fn wanted_again_while_it_ends(house: &House) -> Result<(Summary, Vec<String>), Violation> {
+    let world = Arc::new(World::new(0, None, true));
+    world.calm_down();
+    let mut schedule = Schedule::new(&world, house, SMALL_SCHEDULE);
+    schedule.start_process();
+    schedule.begin_task(0);
+    schedule.calm_down();
+    for row in schedule.rows() {
+        let shared = Arc::clone(&schedule.processes[0].engine.shared);
+        locked(&shared.actors).insert(row.id.clone(), Handle::deaf());
+        let by = schedule.person();
+        let retry = Signal::Retry {
+            from: row.machine().ok().map(|machine| machine.steps[0].spec.id.clone()),
+            pipeline: None,
+        };
+        schedule.wish(&row.id, &by, retry);
+        schedule.processes[0].work_on();
+        locked(&shared.actors).remove(&row.id);
+    }
+    schedule.move_time(2);
+    schedule.calm_down();
+    judge(&world, 0, schedule.end())
+}
