@@ -152,6 +152,8 @@ struct Shared {
     doubtful: Mutex<BTreeSet<PipelineId>>,
     /// Runs that this process had to leave, and why.
     halted: Mutex<HashMap<PipelineId, crate::Error>>,
+    /// Held while a run is begun or taken up, until its actor is in `actors`.
+    takeovers: tokio::sync::Mutex<()>,
     editor: Mutex<Option<Arc<dyn Editor>>>,
     repositories: Mutex<HashMap<RepositoryId, Arc<Repository>>>,
     /// Workspaces that are open here, and their runs that nobody drove when they were last looked for.
@@ -245,6 +247,7 @@ impl Engine {
             activity: Mutex::default(),
             doubtful: Mutex::default(),
             halted: Mutex::default(),
+            takeovers: tokio::sync::Mutex::default(),
             editor: Mutex::default(),
             repositories: Mutex::default(),
             orphans: Mutex::default(),

@@ -66,6 +66,11 @@ impl Handle {
         }
     }
 
+    /// Whether both are of the same actor.
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.wake, &other.wake)
+    }
+
     pub(super) fn wake(&self) {
         self.wake.notify_one();
     }
@@ -203,13 +208,21 @@ impl Actor {
             let hint = "what was done is stored: mend that, then resume the pipeline";
             locked(&self.shared.halted).insert(self.run.clone(), error.hint(hint));
         }
-        locked(&self.shared.actors).remove(&self.run);
-        locked(&self.shared.activity).remove(&self.run);
+        self.sign_off(&handle);
         if let Err(error) = self.shared.services.store.release(&self.run, self.fence).await {
             tracing::debug!(%error, "ownership could not be given back");
         }
         handle.ended.cancel();
         let _ = self.shared.notices.send(Notice::Changed(self.run.clone()));
+    }
+
+    /// Whoever took the run up anew in this process stays.
+    fn sign_off(&self, handle: &Handle) {
+        let mut actors = locked(&self.shared.actors);
+        if actors.get(&self.run).is_some_and(|known| known.is(handle)) {
+            actors.remove(&self.run);
+            locked(&self.shared.activity).remove(&self.run);
+        }
     }
 
     async fn record(&mut self, first: Option<Event>) -> Result<()> {

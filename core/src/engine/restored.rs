@@ -25,9 +25,10 @@ async fn pause(services: &Services, owner: &OwnerId, run: &PipelineId, reason: E
         return Ok(());
     }
     // Of several processes that find it the first one pauses it.
-    let Some(fence) = store.adopt(run, row.fence, owner).await? else {
+    let Some(row) = store.adopt(run, row.fence, owner).await? else {
         return Ok(());
     };
+    let fence = row.fence;
     store.commit(halted(services, row, fence, reason)?).await?;
     store.release(run, fence).await?;
     store.forget_restored(run).await

@@ -126,6 +126,7 @@ impl Engine {
 
     async fn launch_once(&self, new: NewRun, repository: &Arc<Repository>) -> Result<Started> {
         let (id, status) = (new.id.clone(), new.status.clone());
+        let _turn = self.shared.takeovers.lock().await;
         match self.shared.services.store.create_run(new).await? {
             Created::Existing(row) => Ok(Started {
                 pipeline: row.id,

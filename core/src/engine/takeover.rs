@@ -21,7 +21,13 @@ pub(super) enum Part {
 
 /// Makes sure that somebody alive has the run: nothing if somebody does, else this process.
 pub(super) async fn ensure(shared: &Arc<Shared>, run: &PipelineId, part: Part) -> Result<()> {
-    if locked(&shared.actors).contains_key(run) {
+    let is_driven_here = || locked(&shared.actors).contains_key(run);
+    if is_driven_here() {
+        return Ok(());
+    }
+    // Two that take up one run at once would take it from each other.
+    let _turn = shared.takeovers.lock().await;
+    if is_driven_here() {
         return Ok(());
     }
     let store = &shared.services.store;
@@ -47,16 +53,11 @@ pub(super) async fn ensure(shared: &Arc<Shared>, run: &PipelineId, part: Part) -
 
 async fn adopt(shared: &Arc<Shared>, row: RunRow, repository: Arc<Repository>, part: Part) -> Result<()> {
     let (store, run) = (&shared.services.store, row.id.clone());
-    let Some(fence) = store.adopt(&run, row.fence, &shared.owner).await? else {
+    let Some(row) = store.adopt(&run, row.fence, &shared.owner).await? else {
         return Ok(());
     };
-    tracing::info!(%run, fence, "adopted");
+    tracing::info!(%run, fence = row.fence, "adopted");
     let ended = row.finished;
-    let row = RunRow {
-        fence,
-        owner: Some(shared.owner.clone()),
-        ..row
-    };
     // A run that was parked in good order has steps under way as well, as far as its state knows.
     let first = (!ended).then_some(Event::Recovered);
     start(shared, row, repository, first, part).await

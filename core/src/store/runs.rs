@@ -102,8 +102,14 @@ impl Store {
         self.read(move |connection| list(connection, &filter)).await
     }
 
-    /// Takes a run over: only the first of several that saw the same fence gets the new one.
-    pub async fn adopt(&self, run: &PipelineId, expected_fence: i64, owner: &OwnerId) -> Result<Option<i64>> {
+    /// Takes a run over: only the first of several that saw the same fence gets it. The answer is the run as it is
+    /// now: whoever owned it before may have written until this moment.
+    pub async fn adopt(
+        &self,
+        run: &PipelineId,
+        expected_fence: i64,
+        owner: &OwnerId,
+    ) -> Result<Option<RunRow>> {
         let (id, owner) = (run.clone(), owner.clone());
         self.write(move |transaction| {
             let Some(mut row) = find(transaction, &id)? else {
@@ -115,7 +121,7 @@ impl Store {
             row.fence += 1;
             row.owner = Some(owner);
             update(transaction, &row)?;
-            Ok(Some(row.fence))
+            Ok(Some(row))
         })
         .await
     }

@@ -113,7 +113,8 @@ async fn backup_and_log_bring_back_what_was_acknowledged_and_unfinished_runs_wai
 async fn whoever_has_the_damaged_files_open_writes_nothing_any_more_and_every_old_fence_is_stale() {
     let place = Place::new();
     let old = with_history(&place).await;
-    let adopted = old.adopt(&"run".into(), 1, &"old".into()).await.unwrap().unwrap();
+    let adopted = old.adopt(&"run".into(), 1, &"old".into()).await.unwrap();
+    let adopted = adopted.unwrap().fence;
     let checkpoint = raw(&place.state).query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
         Ok((
             row.get::<_, i64>(0)?,

@@ -303,7 +303,8 @@ async fn of_several_that_take_a_run_over_one_wins_and_the_old_owner_is_fenced() 
     let (first, second) = futures::join!(one.adopt(&run, 1, a), other.adopt(&run, 1, b));
     let won = [first.unwrap(), second.unwrap()];
 
-    assert_eq!(won.iter().flatten().collect::<Vec<_>>(), [&2], "{won:?}");
+    let fences: Vec<i64> = won.iter().flatten().map(|row| row.fence).collect();
+    assert_eq!(fences, [2], "{won:?}");
     let late = old.commit(transition(&run, 1, "\"late\"")).await.unwrap_err();
     assert_eq!(late.code, "fenced");
     assert_eq!(old.release(&run, 1).await.unwrap_err().code, "fenced");
@@ -329,16 +330,33 @@ async fn an_owner_that_looks_for_signals_hears_that_its_run_was_taken_over() {
 
     let waiting = store.pending_signals(&run, FIRST_FENCE).await.unwrap();
     assert_eq!(waiting.iter().map(|row| row.id).collect::<Vec<_>>(), [signal]);
-    let fence = store.adopt(&run, FIRST_FENCE, &"other".into()).await.unwrap();
+    let adopted = store.adopt(&run, FIRST_FENCE, &"other".into()).await.unwrap();
 
     let refused = store.pending_signals(&run, FIRST_FENCE).await.unwrap_err();
     assert_eq!(refused.code, "fenced");
     assert_eq!(
-        store.pending_signals(&run, fence.unwrap()).await.unwrap(),
+        store.pending_signals(&run, adopted.unwrap().fence).await.unwrap(),
         waiting
     );
     let unknown = store.pending_signals(&"nobody".into(), 1).await.unwrap_err();
     assert_eq!(unknown.code, "unknownPipeline");
+}
+
+#[tokio::test]
+async fn who_takes_a_run_over_gets_it_as_it_is_then() {
+    let place = Place::new();
+    let store = place.open().await;
+    let run = create(&store, new_run("run")).await;
+    let seen = store.run(&run).await.unwrap().unwrap();
+
+    // The owner that is taken for dead writes once more.
+    let late = transition(&run, FIRST_FENCE, "\"late\"");
+    store.commit(late).await.unwrap();
+    let adopted = store.adopt(&run, seen.fence, &"other".into()).await.unwrap();
+
+    let adopted = adopted.expect("it is ours");
+    assert_eq!(adopted.state, "\"late\"");
+    assert_eq!(Some(adopted), store.run(&run).await.unwrap());
 }
 
 #[tokio::test]
