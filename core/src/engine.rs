@@ -224,6 +224,7 @@ impl Engine {
             http,
             concurrency,
         } = parts;
+        let mut doubtful = BTreeSet::new();
         if services.store.mode() == crate::store::StoreMode::ReadWrite {
             let store = services.store.clone();
             let alive = store.clone();
@@ -235,7 +236,7 @@ impl Engine {
                 settled = settled.len(),
                 "holds of dead owners settled as unconfirmed"
             );
-            restored::pause_all(&services, &owner).await?;
+            doubtful = restored::pause_all(&services, &owner).await?;
             documents::forget_dead(&services.store).await;
         }
         let shared = Arc::new(Shared {
@@ -245,7 +246,7 @@ impl Engine {
             hands,
             actors: Mutex::default(),
             activity: Mutex::default(),
-            doubtful: Mutex::default(),
+            doubtful: Mutex::new(doubtful),
             halted: Mutex::default(),
             takeovers: tokio::sync::Mutex::default(),
             editor: Mutex::default(),

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod finish;
 pub mod id;
 pub mod money;
 pub mod pipeline;

@@ -1,22 +1,32 @@
 //! Runs that came back from a backup: each is paused, with the reason, before anybody can drive it.
 
+use std::collections::BTreeSet;
+
 use super::Services;
 use crate::error::{Error, Result};
 use crate::id::{OwnerId, PipelineId};
 use crate::pipeline::{Effect, Event, is_known_version};
 use crate::store::{Finished, RunRow, Transition};
 
-/// Pauses all of them. One that cannot be paused does not keep the others from it.
-pub(super) async fn pause_all(services: &Services, owner: &OwnerId) -> Result<()> {
+/// Pauses all of them; answers those that could not be. Whoever takes one of these up pauses it first.
+pub(super) async fn pause_all(services: &Services, owner: &OwnerId) -> Result<BTreeSet<PipelineId>> {
+    let mut left = BTreeSet::new();
     for (run, reason) in services.store.restored_runs().await? {
         if let Err(error) = pause(services, owner, &run, reason).await {
-            tracing::error!(%error, %run, "a pipeline that came back from a backup cannot be paused");
+            tracing::error!(%error, %run, "a pipeline that came back from a backup cannot be paused yet");
+            left.insert(run);
         }
     }
-    Ok(())
+    Ok(left)
 }
 
-async fn pause(services: &Services, owner: &OwnerId, run: &PipelineId, reason: Error) -> Result<()> {
+/// Pauses one of them, unless another process does.
+pub(super) async fn pause(
+    services: &Services,
+    owner: &OwnerId,
+    run: &PipelineId,
+    reason: Error,
+) -> Result<()> {
     let store = &services.store;
     let Some(row) = store.run(run).await?.filter(|row| !row.finished) else {
         return store.forget_restored(run).await;

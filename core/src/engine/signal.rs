@@ -1,11 +1,13 @@
 //! Controls: durable, deduplicated messages to the owner of a run, wherever it lives.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Engine, locked, takeover};
+use super::{Engine, Services, locked, takeover};
 use crate::error::{Error, Result};
+use crate::finish::to_its_end;
 use crate::id::{ApprovalId, PipelineId, StepId, random_hex};
 use crate::pipeline::{Answer, Answerer, GateKind, HunkOutcome};
 
@@ -95,16 +97,18 @@ impl Engine {
         let payload = serde_json::to_string(&signal)
             .map_err(|error| Error::internal(format!("a control cannot be written: {error}")))?;
         let dedup = random_hex(12)?;
-        let id = shared
-            .services
-            .store
-            .send_signal(run, &dedup, payload, shared.services.clock.now())
-            .await?;
         let part = match orphan {
             Orphan::Adopt => takeover::Part::Drive,
             Orphan::Leave => takeover::Part::Record,
         };
-        takeover::ensure(shared, run, part).await?;
+        let (sender, to) = (Arc::clone(shared), run.clone());
+        let id = to_its_end(async move {
+            let Services { store, clock, .. } = &sender.services;
+            let id = store.send_signal(&to, &dedup, payload, clock.now()).await?;
+            takeover::ensure(&sender, &to, part).await?;
+            Ok::<_, Error>(id)
+        })
+        .await?;
         let mut looks = 0_u32;
         let deadline = tokio::time::Instant::now() + OUTCOME_TIMEOUT;
         let mut wait = OUTCOME_POLL;

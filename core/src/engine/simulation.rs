@@ -159,6 +159,13 @@ fn a_control_that_comes_while_its_run_ends_is_taken_in() {
 }
 
 #[test]
+fn a_run_that_came_back_from_a_backup_is_paused_by_whoever_takes_it_up() {
+    let house = House::build().expect("a house");
+    let (summary, _) = scenes::came_back_while_open(&house).expect("it ends");
+    assert_eq!(summary.endings.get("completed"), Some(&1), "{summary:?}");
+}
+
+#[test]
 fn a_seed_lives_through_the_same_again() {
     let house = House::build().expect("a house");
     for seed in 1..=20 {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Engine, actor, locked, pipelines, takeover};
 use crate::config::{Config, Layer};
 use crate::error::{Error, Kind, Result};
+use crate::finish::to_its_end;
 use crate::id::{AgentId, BlobId, PipelineId, TaskId, random_hex};
 use crate::pipeline::{GatePolicy, HunkState, Machine, RunSpec, StepRole, StepSpec};
 use crate::store::{Created, NewRun, RunFilter, RunRow, blob_id};
@@ -116,12 +117,16 @@ impl Engine {
 
     /// Makes the run durable, unless it is there already, and begins to drive it.
     pub(super) async fn launch(&self, new: NewRun, repository: &Arc<Repository>) -> Result<Started> {
-        let id = new.id.clone();
-        let launched = self.launch_once(new, repository).await;
-        if launched.is_err() {
-            locked(&self.shared.doubtful).insert(id);
-        }
-        launched
+        let (engine, repository) = (self.clone(), Arc::clone(repository));
+        to_its_end(async move {
+            let id = new.id.clone();
+            let launched = engine.launch_once(new, &repository).await;
+            if launched.is_err() {
+                locked(&engine.shared.doubtful).insert(id);
+            }
+            launched
+        })
+        .await
     }
 
     async fn launch_once(&self, new: NewRun, repository: &Arc<Repository>) -> Result<Started> {
@@ -133,12 +138,11 @@ impl Engine {
                 status: row.status,
                 reused: true,
             }),
-            Created::New { .. } => {
+            Created::New { row, .. } => {
                 tracing::info!(run = %id, "started");
-                let row = self.row(&id).await?;
                 actor::start(
                     &self.shared,
-                    row,
+                    *row,
                     Arc::clone(repository),
                     None,
                     takeover::Part::Drive,

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::actor::start;
-use super::{Engine, Shared, locked};
+use super::{Engine, Shared, locked, restored};
 use crate::error::{Error, Kind, Result};
+use crate::finish::to_its_end;
 use crate::id::PipelineId;
 use crate::pipeline::Event;
 use crate::store::RunRow;
@@ -21,16 +22,31 @@ pub(super) enum Part {
 
 /// Makes sure that somebody alive has the run: nothing if somebody does, else this process.
 pub(super) async fn ensure(shared: &Arc<Shared>, run: &PipelineId, part: Part) -> Result<()> {
-    let is_driven_here = || locked(&shared.actors).contains_key(run);
-    if is_driven_here() {
+    if locked(&shared.actors).contains_key(run) {
         return Ok(());
     }
-    // Two that take up one run at once would take it from each other.
-    let _turn = shared.takeovers.lock().await;
-    if is_driven_here() {
-        return Ok(());
-    }
+    let (shared, run) = (Arc::clone(shared), run.clone());
+    to_its_end(async move {
+        // Two that take up one run at once would take it from each other.
+        let _turn = shared.takeovers.lock().await;
+        if locked(&shared.actors).contains_key(&run) {
+            return Ok(());
+        }
+        let taken = take_up(&shared, &run, part).await;
+        if taken.is_err() {
+            // What is said to have failed may have been done all the same.
+            locked(&shared.doubtful).insert(run);
+        }
+        taken
+    })
+    .await
+}
+
+async fn take_up(shared: &Arc<Shared>, run: &PipelineId, part: Part) -> Result<()> {
     let store = &shared.services.store;
+    if let Some(reason) = store.restored_run(run).await? {
+        restored::pause(&shared.services, &shared.owner, run, reason).await?;
+    }
     let row = store.run(run).await?.ok_or_else(|| unknown(run))?;
     let elsewhere = |owner: &crate::id::OwnerId| *owner != shared.owner && store.is_alive(owner);
     if row.owner.as_ref().is_some_and(elsewhere) {
@@ -44,16 +60,7 @@ pub(super) async fn ensure(shared: &Arc<Shared>, run: &PipelineId, part: Part) -
         .hint("open it with that version; this one shows it and leaves it alone"));
     }
     let repository = repository_of(shared, &row).await?;
-    let adopted = adopt(shared, row, repository, part).await;
-    if adopted.is_err() {
-        locked(&shared.doubtful).insert(run.clone());
-    }
-    adopted
-}
-
-async fn adopt(shared: &Arc<Shared>, row: RunRow, repository: Arc<Repository>, part: Part) -> Result<()> {
-    let (store, run) = (&shared.services.store, row.id.clone());
-    let Some(row) = store.adopt(&run, row.fence, &shared.owner).await? else {
+    let Some(row) = store.adopt(run, row.fence, &shared.owner).await? else {
         return Ok(());
     };
     tracing::info!(%run, fence = row.fence, "adopted");

@@ -22,13 +22,24 @@ impl Store {
             let mut rows = statement.query([])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
-                let (run, reason) = (PipelineId::new(text(row, 0)?), text(row, 1)?);
-                seal(&run, &reason).check(TABLE, run.as_str(), &text(row, 2)?)?;
-                let error = Error::new(Kind::Io, "storeRestored", reason)
-                    .hint("compare its plan and patch with your files, then resume or cancel it");
-                found.push((run, error));
+                let run = PipelineId::new(text(row, 0)?);
+                let reason = read(&run, text(row, 1)?, &text(row, 2)?)?;
+                found.push((run, reason));
             }
             Ok(found)
+        })
+        .await
+    }
+
+    /// Why this one is to be paused before it goes on; nothing if it did not come back, or is paused.
+    pub async fn restored_run(&self, run: &PipelineId) -> Result<Option<Error>> {
+        let run = run.clone();
+        self.read(move |connection| {
+            let sql = "SELECT reason, checksum FROM restored WHERE run = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut rows = statement.query([run.as_str()])?;
+            let Some(row) = rows.next()? else { return Ok(None) };
+            read(&run, text(row, 0)?, &text(row, 1)?).map(Some)
         })
         .await
     }
@@ -43,6 +54,12 @@ impl Store {
         })
         .await
     }
+}
+
+fn read(run: &PipelineId, reason: String, checksum: &str) -> Outcome<Error> {
+    seal(run, &reason).check(TABLE, run.as_str(), checksum)?;
+    Ok(Error::new(Kind::Io, "storeRestored", reason)
+        .hint("compare its plan and patch with your files, then resume or cancel it"))
 }
 
 /// Notes that a run came back.

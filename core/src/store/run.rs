@@ -49,10 +49,10 @@ pub struct NewRun {
 /// Answer to the wish for a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created {
-    /// It was created; the owner writes with this fence.
+    /// It was created; its owner writes with the fence that it has here, whoever took it over since.
     New {
-        /// The fence for [`super::Transition`].
-        fence: i64,
+        /// The run as it was created.
+        row: Box<RunRow>,
         /// Numbers of the first events.
         seqs: Vec<u64>,
     },

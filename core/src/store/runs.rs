@@ -45,7 +45,7 @@ impl Store {
             insert(transaction, &row)?;
             let seqs = event::append(transaction, &row.id, created_at, &events)?;
             Ok(Created::New {
-                fence: row.fence,
+                row: Box::new(row),
                 seqs,
             })
         })

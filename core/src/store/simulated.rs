@@ -12,7 +12,7 @@ use super::failure::{Failure, Outcome, busy};
 use super::scope::Scope;
 use super::space::Space;
 use super::worker::{Asked, Health, Worker};
-use super::{Hold, Settlement, Shared, Store, StoreMode, batch, hold, migrations, owner, signal};
+use super::{Hold, Settlement, Shared, Store, StoreMode, batch, hold, migrations, owner, restored, signal};
 use crate::id::PipelineId;
 use crate::{Error, Result};
 
@@ -54,6 +54,9 @@ pub(crate) enum Fate {
 pub(crate) trait Fates: Send + Sync + std::fmt::Debug {
     /// What becomes of the next one.
     fn next(&self, access: Access) -> Fate;
+
+    /// Whether others get on while it waits for its turn, or its answer for the caller.
+    fn is_slow(&self) -> bool;
 }
 
 /// The file, as all processes see it.
@@ -97,6 +100,12 @@ impl Memory {
             transaction.keep()
         });
         wiped.map_err(|failure| failure.into_error(&place()))
+    }
+
+    /// Somebody restored the file while it was open: this run came back from the backup.
+    pub(crate) fn came_back(&self, run: &PipelineId) -> Result<()> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        restored::insert(&connection, run).map_err(|failure| failure.into_error(&place()))
     }
 
     /// Every control that was ever sent to a run, with what came of it.
@@ -146,7 +155,7 @@ impl Disk {
             let mut connection = self.lock();
             work(&mut connection).map_err(|failure| health.conclude(failure))
         };
-        end(fate, result).await
+        self.end(fate, result).await
     }
 
     pub(super) async fn write<T, F>(&self, work: F, health: &Health) -> Result<T>
@@ -173,7 +182,7 @@ impl Disk {
         let result = answered
             .try_recv()
             .unwrap_or_else(|_| Err(Error::internal("a write without an answer")));
-        end(fate, result).await
+        self.end(fate, result).await
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Connection> {
@@ -184,6 +193,7 @@ impl Disk {
     }
 
     async fn begin(&self, access: Access, health: &Health) -> Result<Fate> {
+        self.wait().await;
         match self.fates.next(access) {
             Fate::Refused => Err(busy("the simulated disk is busy; this was not done".to_owned())),
             Fate::Broken => {
@@ -194,15 +204,22 @@ impl Disk {
             fate => Ok(fate),
         }
     }
-}
 
-async fn end<T>(fate: Fate, result: Result<T>) -> Result<T> {
-    match fate {
-        Fate::Unanswered => Err(busy(
-            "the simulated disk did not answer; whether it was done is unknown".to_owned(),
-        )),
-        Fate::DiesAfter => std::future::pending().await,
-        _ => result,
+    async fn end<T>(&self, fate: Fate, result: Result<T>) -> Result<T> {
+        self.wait().await;
+        match fate {
+            Fate::Unanswered => Err(busy(
+                "the simulated disk did not answer; whether it was done is unknown".to_owned(),
+            )),
+            Fate::DiesAfter => std::future::pending().await,
+            _ => result,
+        }
+    }
+
+    async fn wait(&self) {
+        if self.fates.is_slow() {
+            tokio::task::yield_now().await;
+        }
     }
 }
 

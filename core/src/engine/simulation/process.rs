@@ -21,6 +21,9 @@ use crate::store::Store;
 const PASSES_MAX: u32 = 400;
 /// Rounds of the scheduler without a word to the outside after which a process waits for something.
 const QUIET_PASSES: u32 = 6;
+/// How many wishes in a thousand are given up before they are answered, and after how many rounds at most.
+const IMPATIENT: u64 = 80;
+const PATIENCE_MAX: u64 = 30;
 /// How long a process may take to close in good order (its own time).
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -152,8 +155,11 @@ impl Process {
                 facts.named.insert(tag.clone());
             }
         });
+        let patience = self.patience();
         self.runtime.spawn(async move {
-            let answer = engine.signal(&run, signal).await;
+            let Some(answer) = unless_given_up(patience, engine.signal(&run, signal)).await else {
+                return ports.world.note(|| format!("{tag} is given up"));
+            };
             ports.world.note(|| match &answer {
                 Ok(()) => format!("{tag} is acknowledged"),
                 Err(error) => format!("{tag} is refused: {}", error.code),
@@ -176,8 +182,16 @@ impl Process {
         };
         world.note(|| format!("process {}: task {number} is started", self.ports.process));
         let (engine, repository) = (self.engine.clone(), Arc::clone(&house.repository));
+        let patience = self.patience();
         self.runtime
-            .spawn(async move { engine.launch(new, &repository).await });
+            .spawn(async move { unless_given_up(patience, engine.launch(new, &repository)).await });
+    }
+
+    /// Rounds of the scheduler after which an editor takes a request back; nothing if it waits for the answer.
+    fn patience(&self) -> Option<u32> {
+        let world = &self.ports.world;
+        let is_impatient = !world.is_calm() && world.happens(IMPATIENT);
+        is_impatient.then(|| u32::try_from(world.below(PATIENCE_MAX)).unwrap_or(0))
     }
 
     /// Somebody wants it driven here.
@@ -236,6 +250,18 @@ impl Process {
 async fn rounds(passes: u32) {
     for _ in 0..passes {
         tokio::task::yield_now().await;
+    }
+}
+
+/// Something that is dropped where it stands when patience ends; nothing if it was.
+async fn unless_given_up<T>(patience: Option<u32>, work: impl Future<Output = T>) -> Option<T> {
+    let Some(passes) = patience else {
+        return Some(work.await);
+    };
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = rounds(passes) => None,
     }
 }
 

@@ -55,3 +55,34 @@ pub(super) fn wanted_again_while_it_ends(house: &House) -> Result<(Summary, Vec<
     schedule.calm_down();
     judge(&world, 0, schedule.end())
 }
+
+/// A run comes back from a backup after its process died, where another one is open already: that one pauses it
+/// before anything else.
+pub(super) fn came_back_while_open(house: &House) -> Result<(Summary, Vec<String>), Violation> {
+    let world = Arc::new(World::new(0, None, true));
+    world.calm_down();
+    let mut schedule = Schedule::new(&world, house, SMALL_SCHEDULE);
+    schedule.start_process();
+    schedule.begin_task(0);
+    schedule.processes[0].work(4);
+    schedule.start_process();
+    schedule.processes.remove(0).kill();
+    let run = match schedule.rows().first() {
+        Some(row) if !row.finished => row.id.clone(),
+        _ => {
+            world.violate("no run is under way");
+            return judge(&world, 0, schedule.end());
+        }
+    };
+    if let Err(error) = house.memory.came_back(&run) {
+        world.violate(error.message);
+    }
+    schedule.processes[0].look_around();
+    schedule.processes[0].work_on();
+    let status = schedule.row(&run).map(|row| row.status);
+    world.check(status.as_deref() == Some("paused"), || {
+        format!("the run that came back is {status:?}")
+    });
+    schedule.calm_down();
+    judge(&world, 0, schedule.end())
+}

@@ -196,9 +196,10 @@ impl Member {
         }
         ports.boundary("an agent has begun").await;
         let round = format!("{}/{}", order.round, order.files);
+        let newest = world.newest_checkpoint(&context.run, &order.step);
         let resumed = context.resume_point().await.map_err(StepFailure::transient)?;
         let transcript = resumed.map(|point| String::from_utf8_lossy(&point.transcript).into_owned());
-        world.resumes(&context.run, &order.step, &round, transcript.as_deref());
+        world.resumes(&context.run, &order.step, &round, newest, transcript.as_deref());
         for turn in 0..self.turns() {
             self.turn(context, turn, &round).await?;
             if context.cancel.is_cancelled() {

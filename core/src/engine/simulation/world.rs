@@ -58,6 +58,7 @@ struct Weather {
     broken_disks: u64,
     limits: u64,
     provider: u64,
+    slow_disk: u64,
 }
 
 impl Weather {
@@ -76,6 +77,7 @@ impl Weather {
             broken_disks: often(3),
             limits: often(80),
             provider: often(500),
+            slow_disk: often(500),
         }
     }
 }
@@ -242,6 +244,11 @@ impl World {
         self.goes_wrong(|weather| weather.provider)
     }
 
+    /// Whether others get on while a request to it is under way.
+    pub(super) fn disk_is_slow(&self) -> bool {
+        self.goes_wrong(|weather| weather.slow_disk)
+    }
+
     pub(super) fn fate(&self, access: Access) -> Fate {
         let mut state = self.state();
         let Weather {
@@ -340,11 +347,25 @@ impl World {
         });
     }
 
-    /// A step was given this to go on from.
-    pub(super) fn resumes(&self, run: &PipelineId, step: &StepId, round: &str, transcript: Option<&str>) {
+    /// Which of a step's checkpoints was acknowledged last. Who asks for it may be overtaken by a new owner.
+    pub(super) fn newest_checkpoint(&self, run: &PipelineId, step: &StepId) -> Option<usize> {
+        self.facts(|facts| {
+            let all = facts.checkpoints.get(&(run.clone(), step.clone()))?;
+            all.iter().rposition(|kept| kept.is_acknowledged)
+        })
+    }
+
+    /// A step was given this to go on from, when `newest` was the one that was acknowledged last.
+    pub(super) fn resumes(
+        &self,
+        run: &PipelineId,
+        step: &StepId,
+        round: &str,
+        newest: Option<usize>,
+        transcript: Option<&str>,
+    ) {
         let is_right = self.facts(|facts| {
             let all = facts.checkpoints.entry((run.clone(), step.clone())).or_default();
-            let newest = all.iter().rposition(|kept| kept.is_acknowledged);
             let from = newest.unwrap_or(0);
             match transcript {
                 Some(found) => all

@@ -20,14 +20,14 @@ async fn a_run_comes_back_as_it_was_created() {
 
     let created = store.create_run(wish.clone()).await.unwrap();
 
+    let row = store.run(&wish.id).await.unwrap().unwrap();
     assert_eq!(
         created,
         Created::New {
-            fence: 1,
+            row: Box::new(row.clone()),
             seqs: vec![1, 2]
         }
     );
-    let row = store.run(&wish.id).await.unwrap().unwrap();
     assert_eq!(
         (row.title, row.state, row.folder),
         (wish.title, wish.state, wish.folder)
