@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use clode_core::finish::to_its_end;
 use clode_core::id::PipelineId;
 use clode_core::{Error, Kind, Result};
 use futures::future::BoxFuture;
@@ -33,6 +34,8 @@ mod trust;
 mod tests;
 
 pub(crate) use pipeline::approve::give as give_answer;
+
+use TakenBack::{Finishes, Stops};
 
 use super::answer;
 use super::session::Session;
@@ -72,35 +75,46 @@ pub(crate) struct Command {
     pub(crate) id: &'static str,
     /// Carries it out.
     pub(crate) run: Run,
+    /// What `$/cancelRequest` does to it.
+    pub(crate) taken_back: TakenBack,
+}
+
+/// What becomes of a command whose request the editor takes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TakenBack {
+    /// It looks or waits: it stops where it is.
+    Stops,
+    /// It changes something: what has begun is finished, and nobody is told.
+    Finishes,
 }
 
 /// Every command that is advertised.
 #[rustfmt::skip]
 pub(crate) static COMMANDS: &[Command] = &[
-    Command { id: "clode.run", run: run::run },
-    Command { id: "clode.executeAgent", run: execute_agent::run },
-    Command { id: "clode.status", run: status::run },
-    Command { id: "clode.pipeline.get", run: pipeline::get::run },
-    Command { id: "clode.pipeline.list", run: pipeline::list::run },
-    Command { id: "clode.pipeline.wait", run: pipeline::wait::run },
-    Command { id: "clode.pipeline.subscribe", run: pipeline::subscribe::run },
-    Command { id: "clode.pipeline.pause", run: pipeline::control::pause },
-    Command { id: "clode.pipeline.resume", run: pipeline::control::resume },
-    Command { id: "clode.pipeline.cancel", run: pipeline::control::cancel },
-    Command { id: "clode.pipeline.delete", run: pipeline::delete::run },
-    Command { id: "clode.pipeline.retry", run: pipeline::retry::run },
-    Command { id: "clode.pipeline.approve", run: pipeline::approve::run },
-    Command { id: "clode.providers.check", run: providers_check::run },
-    Command { id: "clode.trust", run: trust::run },
-    Command { id: "clode.reloadConfig", run: reload_config::run },
-    Command { id: "clode.cache.clear", run: cache_clear::run },
-    Command { id: "clode.document", run: document::run },
-    Command { id: "clode.pipeline.apply", run: apply::run },
-    Command { id: "clode.pipeline.edit", run: edit::run },
-    Command { id: "clode.pipeline.editPlan", run: edit_plan::run },
-    Command { id: "clode.pipeline.rejectHunks", run: reject_hunks::run },
-    Command { id: "clode.pipeline.revert", run: revert::run },
-    Command { id: "clode.pipeline.showDiff", run: show_diff::run },
+    Command { id: "clode.run", run: run::run, taken_back: Stops },
+    Command { id: "clode.executeAgent", run: execute_agent::run, taken_back: Stops },
+    Command { id: "clode.status", run: status::run, taken_back: Stops },
+    Command { id: "clode.pipeline.get", run: pipeline::get::run, taken_back: Stops },
+    Command { id: "clode.pipeline.list", run: pipeline::list::run, taken_back: Stops },
+    Command { id: "clode.pipeline.wait", run: pipeline::wait::run, taken_back: Stops },
+    Command { id: "clode.pipeline.subscribe", run: pipeline::subscribe::run, taken_back: Stops },
+    Command { id: "clode.pipeline.pause", run: pipeline::control::pause, taken_back: Finishes },
+    Command { id: "clode.pipeline.resume", run: pipeline::control::resume, taken_back: Finishes },
+    Command { id: "clode.pipeline.cancel", run: pipeline::control::cancel, taken_back: Finishes },
+    Command { id: "clode.pipeline.delete", run: pipeline::delete::run, taken_back: Finishes },
+    Command { id: "clode.pipeline.retry", run: pipeline::retry::run, taken_back: Finishes },
+    Command { id: "clode.pipeline.approve", run: pipeline::approve::run, taken_back: Finishes },
+    Command { id: "clode.providers.check", run: providers_check::run, taken_back: Stops },
+    Command { id: "clode.trust", run: trust::run, taken_back: Finishes },
+    Command { id: "clode.reloadConfig", run: reload_config::run, taken_back: Finishes },
+    Command { id: "clode.cache.clear", run: cache_clear::run, taken_back: Finishes },
+    Command { id: "clode.document", run: document::run, taken_back: Stops },
+    Command { id: "clode.pipeline.apply", run: apply::run, taken_back: Finishes },
+    Command { id: "clode.pipeline.edit", run: edit::run, taken_back: Stops },
+    Command { id: "clode.pipeline.editPlan", run: edit_plan::run, taken_back: Stops },
+    Command { id: "clode.pipeline.rejectHunks", run: reject_hunks::run, taken_back: Finishes },
+    Command { id: "clode.pipeline.revert", run: revert::run, taken_back: Finishes },
+    Command { id: "clode.pipeline.showDiff", run: show_diff::run, taken_back: Stops },
 ];
 
 /// Answers `workspace/executeCommand`.
@@ -129,7 +143,14 @@ async fn carry_out(session: &Session, params: Value, subject: Subject) -> Result
         subject,
     };
     let span = tracing::info_span!("command", command = command.id);
-    (command.run)(session, invocation).instrument(span).await
+    match command.taken_back {
+        Stops => (command.run)(session, invocation).instrument(span).await,
+        Finishes => {
+            let session = session.clone();
+            let work = async move { (command.run)(&session, invocation).await };
+            to_its_end(work).instrument(span).await
+        }
+    }
 }
 
 /// The error for the editor; where the state does not allow the call, with that state.

@@ -22,6 +22,7 @@ mod rig_api;
 mod rig_claude;
 mod rig_fixture;
 mod step_cache;
+mod taken_back;
 mod upgrade;
 mod vscode;
 mod words;

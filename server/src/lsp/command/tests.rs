@@ -240,6 +240,35 @@ async fn a_plan_is_approved_once_and_by_its_approval_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_task_whose_request_is_taken_back_as_soon_as_it_is_stored_is_worked_on() {
+    let lab = Lab::open(&json!({}));
+    lab.command("clode.status", json!([])).await.expect("an engine");
+    let engine = lab.session.engine().await.expect("an engine");
+    let stored = async {
+        loop {
+            let rows = engine.unfinished(None).await.expect("runs");
+            if let Some(row) = rows.into_iter().next() {
+                return row.id;
+            }
+        }
+    };
+
+    let run = tokio::select! {
+        biased;
+        run = stored => run,
+        answer = lab.command("clode.run", json!([{"task": {"title": "Sum the list"}, "wait": true}])) => {
+            panic!("it answered: {answer:?}")
+        }
+    };
+
+    let waited = lab
+        .command("clode.pipeline.wait", json!([{"pipelineId": run}]))
+        .await
+        .expect("waited");
+    assert_eq!(waited["status"], "awaitingApproval", "{waited}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_ended_pipeline_can_be_retried_or_deleted_but_not_driven() {
     let lab = Lab::open(&json!({}));
     let (run, _) = lab.planned(json!({"task": {"title": "Sum the list"}})).await;

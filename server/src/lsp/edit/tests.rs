@@ -7,6 +7,7 @@ use clode_core::task::ApplyMode;
 use serde_json::{Value, json};
 
 use super::{Selection, port, workspace_edit};
+use crate::lsp::command;
 use crate::lsp::review::testing::{Manners, World, able, plain};
 
 const BASE: &str = "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\n";
@@ -42,6 +43,30 @@ async fn accepted_hunks_are_in_the_buffer_recorded_and_not_saved() {
     let edit = json!({"range": {"start": {"line": 1, "character": 0}, "end": {"line": 2, "character": 0}}, "newText": "TWO\n"});
     assert_eq!(change["edits"], json!([edit]));
     assert!(sent[0].get("metadata").is_none() && change["edits"][0].get("annotationId").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apply_whose_request_is_taken_back_halfway_is_carried_out_to_its_end() {
+    let world = World::new(
+        &plain(),
+        &[("a.txt", Some(BASE)), ("gone.txt", Some("bye\n"))],
+        &[("a.txt", Some(RESULT)), ("gone.txt", None)],
+    )
+    .await;
+    world.open("a.txt");
+    let params = json!({"command": "clode.pipeline.apply", "arguments": [{"pipelineId": world.run}]});
+
+    tokio::select! {
+        biased;
+        () = world.until("the editor is asked", |world| !world.sent("workspace/applyEdit").is_empty()) => {}
+        answer = command::execute(&world.session, params) => panic!("it answered: {answer:?}"),
+    }
+
+    world.until_recorded(&[Applied, Applied, Applied]).await;
+    assert_eq!(
+        (world.text("a.txt").as_str(), world.on_disk("gone.txt")),
+        (RESULT, None)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
