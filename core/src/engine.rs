@@ -152,6 +152,8 @@ struct Shared {
     doubtful: Mutex<BTreeSet<PipelineId>>,
     /// Runs that this process had to leave, and why.
     halted: Mutex<HashMap<PipelineId, crate::Error>>,
+    /// Runs that this process left but still owns, under which fence: it could not store that it left them.
+    unreleased: Mutex<BTreeMap<PipelineId, i64>>,
     /// Held while a run is begun or taken up, until its actor is in `actors`.
     takeovers: tokio::sync::Mutex<()>,
     editor: Mutex<Option<Arc<dyn Editor>>>,
@@ -248,6 +250,7 @@ impl Engine {
             activity: Mutex::default(),
             doubtful: Mutex::new(doubtful),
             halted: Mutex::default(),
+            unreleased: Mutex::default(),
             takeovers: tokio::sync::Mutex::default(),
             editor: Mutex::default(),
             repositories: Mutex::default(),

@@ -209,8 +209,11 @@ impl Actor {
             locked(&self.shared.halted).insert(self.run.clone(), error.hint(hint));
         }
         self.sign_off(&handle);
-        if let Err(error) = self.shared.services.store.release(&self.run, self.fence).await {
-            tracing::debug!(%error, "ownership could not be given back");
+        if let Err(error) = self.shared.services.store.release(&self.run, self.fence).await
+            && error.code != "fenced"
+        {
+            tracing::warn!(%error, "ownership could not be given back yet");
+            locked(&self.shared.unreleased).insert(self.run.clone(), self.fence);
         }
         handle.ended.cancel();
         let _ = self.shared.notices.send(Notice::Changed(self.run.clone()));

@@ -166,6 +166,13 @@ fn a_run_that_came_back_from_a_backup_is_paused_by_whoever_takes_it_up() {
 }
 
 #[test]
+fn a_run_that_was_left_on_a_full_disk_is_taken_up_once_there_is_space() {
+    let house = House::build().expect("a house");
+    let (summary, _) = scenes::left_on_a_full_disk(&house).expect("it ends");
+    assert_eq!(summary.endings.get("completed"), Some(&1), "{summary:?}");
+}
+
+#[test]
 fn a_seed_lives_through_the_same_again() {
     let house = House::build().expect("a house");
     for seed in 1..=20 {

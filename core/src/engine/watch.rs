@@ -105,6 +105,7 @@ impl Seen {
 
     /// Tells of runs that lost their process since the last look, in workspaces that are open here.
     pub(super) async fn look_for_orphans(&mut self, shared: &Arc<Shared>) -> crate::Result<()> {
+        release_left(shared).await;
         look_at_doubtful(shared).await?;
         let store = &shared.services.store;
         let open: Vec<RepositoryId> = locked(&shared.orphans).keys().cloned().collect();
@@ -144,6 +145,26 @@ impl Seen {
 
 async fn is_orphan_now(store: &Store, run: &PipelineId) -> crate::Result<bool> {
     Ok(store.run(run).await?.is_some_and(|row| is_orphan(store, &row)))
+}
+
+/// Gives back runs that this process left while that could not be stored: nobody else takes up what a living
+/// process owns.
+async fn release_left(shared: &Arc<Shared>) {
+    let unreleased = locked(&shared.unreleased).clone();
+    for (run, fence) in unreleased {
+        match shared.services.store.release(&run, fence).await {
+            Err(error) if error.code != "fenced" => {
+                tracing::debug!(%error, %run, "ownership cannot be given back yet");
+            }
+            // It is given back, or somebody has taken the run up since.
+            _ => {
+                let mut left = locked(&shared.unreleased);
+                if left.get(&run) == Some(&fence) {
+                    left.remove(&run);
+                }
+            }
+        }
+    }
 }
 
 /// Tells of runs that are this process's although it does not drive them.

@@ -86,3 +86,41 @@ pub(super) fn came_back_while_open(house: &House) -> Result<(Summary, Vec<String
     schedule.calm_down();
     judge(&world, 0, schedule.end())
 }
+
+/// The disk is full for so long that a process leaves its run, and cannot even store that: once there is space
+/// another one takes the run up.
+pub(super) fn left_on_a_full_disk(house: &House) -> Result<(Summary, Vec<String>), Violation> {
+    let world = Arc::new(World::new(0, None, true));
+    world.calm_down();
+    let mut schedule = Schedule::new(&world, house, SMALL_SCHEDULE);
+    schedule.start_process();
+    schedule.begin_task(0);
+    schedule.processes[0].work(4);
+    world.disk_fills_up_or_empties();
+    for _ in 0..10 {
+        schedule.processes[0].work_on();
+        schedule.move_time(2_000);
+    }
+    for row in schedule.rows() {
+        let is_left = !schedule.processes[0].engine.drives(&row.id);
+        world.check(is_left && row.owner.is_some(), || {
+            format!("the run is not left although nothing can be written: {row:?}")
+        });
+    }
+    world.disk_fills_up_or_empties();
+    schedule.start_process();
+    for _ in 0..2 {
+        for process in &mut schedule.processes {
+            process.look_around();
+            process.work_on();
+        }
+    }
+    for row in schedule.rows() {
+        world.check(
+            schedule.processes[1].engine.drives(&row.id) || row.finished,
+            || format!("nobody took up what was left: {row:?}"),
+        );
+    }
+    schedule.calm_down();
+    judge(&world, 0, schedule.end())
+}

@@ -95,6 +95,8 @@ struct State {
     random: Random,
     weather: Weather,
     is_calm: bool,
+    /// Nothing can be written.
+    disk_is_full: bool,
     alive: BTreeSet<OwnerId>,
     trail: Option<Vec<String>>,
     violation: Option<String>,
@@ -142,6 +144,7 @@ impl World {
                 random,
                 weather,
                 is_calm: false,
+                disk_is_full: false,
                 alive: BTreeSet::new(),
                 trail: keeps_trail.then(Vec::new),
                 violation: None,
@@ -182,7 +185,26 @@ impl World {
 
     /// From now on nothing goes wrong.
     pub(super) fn calm_down(&self) {
-        self.state().is_calm = true;
+        let mut state = self.state();
+        state.is_calm = true;
+        state.disk_is_full = false;
+    }
+
+    /// The disk fills up, or has space again.
+    pub(super) fn disk_fills_up_or_empties(&self) {
+        let is_full = {
+            let mut state = self.state();
+            state.disk_is_full = !state.disk_is_full;
+            state.disk_is_full
+        };
+        self.note(|| {
+            if is_full {
+                "the disk is full"
+            } else {
+                "the disk has space"
+            }
+            .to_owned()
+        });
     }
 
     pub(super) fn note(&self, line: impl FnOnce() -> String) {
@@ -258,6 +280,9 @@ impl World {
             broken_disks,
             ..
         } = state.weather;
+        if state.disk_is_full && access == Access::Write {
+            return Fate::Refused;
+        }
         if state.is_calm {
             return Fate::Done;
         }
