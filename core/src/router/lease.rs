@@ -13,10 +13,10 @@ use crate::id::IntentId;
 use crate::money::Money;
 use crate::provider::{Price, Usage};
 
-/// Further tries to settle before a hold is left to the janitor.
-const SETTLE_TRIES: u32 = 6;
-/// Wait before the first of them; doubles with each.
+/// Wait before a cost that could not be settled is settled again; doubles with each try.
 const SETTLE_WAIT: Duration = Duration::from_secs(1);
+/// Longest of these waits. As long as the process lives nobody else settles for it.
+const SETTLE_WAIT_MAX: Duration = Duration::from_secs(16);
 /// Bytes of streamed output that count as one token when the call is dropped in the middle.
 const BYTES_PER_TOKEN: u64 = 3;
 
@@ -209,24 +209,20 @@ fn settle_later(shared: Arc<Shared>, money: Held, stage: Stage, now: Timestamp) 
     }
 }
 
-/// The ledger failed: asks it again, later and later.
+/// The ledger failed: asks it again, later and later, until it has room.
 fn settle_again(shared: &Arc<Shared>, intent: &IntentId, outcome: Settlement, mut error: Error) {
-    // Nothing was reserved after all: there is nothing to settle.
-    if error.code == "unknownIntent" {
-        return;
-    }
     let (shared, intent) = (Arc::clone(shared), intent.clone());
     tokio::spawn(async move {
         let mut wait = SETTLE_WAIT;
-        for _ in 0..SETTLE_TRIES {
+        // Where nothing was reserved after all there is nothing to settle.
+        while error.code != "unknownIntent" {
             tracing::warn!(%intent, %error, "a cost could not be settled; trying again");
             tokio::time::sleep(wait).await;
-            wait *= 2;
+            wait = (wait * 2).min(SETTLE_WAIT_MAX);
             match shared.limits.settle(&intent, outcome).await {
                 Ok(()) => return,
                 Err(failed) => error = failed,
             }
         }
-        tracing::error!(%intent, %error, "a cost could not be settled: its hold stays for the janitor");
     });
 }

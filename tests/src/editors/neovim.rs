@@ -129,6 +129,16 @@ impl Neovim {
             .collect()
     }
 
+    /// Waits for the last progress of a pipeline: the others end because somebody is asked.
+    #[track_caller]
+    pub fn end_of_progress(&mut self) -> impl Future<Output = Value> + use<'_> {
+        self.driver.event("progress", |event| {
+            let value = &event["value"];
+            let waits = |message: &str| message.starts_with("Waiting");
+            value["kind"] == "end" && !value["message"].as_str().is_some_and(waits)
+        })
+    }
+
     /// Its process number.
     #[must_use]
     pub fn process_id(&self) -> u32 {

@@ -169,8 +169,7 @@ impl<'a> Schedule<'a> {
             935..955 => self.somebody_is_killed(),
             955..965 => self.somebody_closes(),
             965..980 => self.somebody_falls_asleep_or_wakes_up(),
-            980..988 => self.a_lock_is_lost(),
-            988..994 => self.world.disk_fills_up_or_empties(),
+            980..990 => self.a_lock_is_lost(),
             _ => {
                 let jump = i64::try_from(self.world.below(7_200_000)).unwrap_or(0) - 3_600_000;
                 self.world.note(|| format!("the clock jumps by {jump} ms"));

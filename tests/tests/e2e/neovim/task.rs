@@ -92,6 +92,8 @@ async fn a_todo_becomes_an_accepted_change_beside_what_was_typed_meanwhile() {
     assert_eq!(desk.nvim.lua("return vim.bo.modified", &json!([])).await, true);
     desk.no_mark().await;
     desk.nvim.notice("accepted").await;
+    // The last progress may still be on its way.
+    desk.nvim.end_of_progress().await;
     told_its_progress(&desk.nvim.progress());
     desk.leave().await;
 }
