@@ -44,10 +44,7 @@ pub(super) async fn ensure(shared: &Arc<Shared>, run: &PipelineId, part: Part) -
 
 async fn take_up(shared: &Arc<Shared>, run: &PipelineId, part: Part) -> Result<()> {
     let store = &shared.services.store;
-    if let Some(reason) = store.restored_run(run).await? {
-        restored::pause(&shared.services, &shared.owner, run, reason).await?;
-    }
-    let row = store.run(run).await?.ok_or_else(|| unknown(run))?;
+    let mut row = store.run(run).await?.ok_or_else(|| unknown(run))?;
     let elsewhere = |owner: &crate::id::OwnerId| *owner != shared.owner && store.is_alive(owner);
     if row.owner.as_ref().is_some_and(elsewhere) {
         return Ok(());
@@ -58,6 +55,10 @@ async fn take_up(shared: &Arc<Shared>, run: &PipelineId, part: Part) -> Result<(
             format!("pipeline `{run}` was started by a newer version of clode-ls"),
         )
         .hint("open it with that version; this one shows it and leaves it alone"));
+    }
+    if let Some(reason) = store.restored_run(run).await? {
+        restored::pause(&shared.services, &shared.owner, run, reason).await?;
+        row = store.run(run).await?.ok_or_else(|| unknown(run))?;
     }
     let repository = repository_of(shared, &row).await?;
     let Some(row) = store.adopt(run, row.fence, &shared.owner).await? else {

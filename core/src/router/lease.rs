@@ -138,7 +138,7 @@ impl Lease {
             at: self.now(),
         };
         if let Err(error) = self.shared.limits.settle(&money.hold.intent, outcome).await {
-            settle_again(&self.shared, &money.hold.intent, outcome, error);
+            settle_again(&self.shared, &money.hold.intent, outcome, &error);
         }
         self.stage = Stage::Settled;
     }
@@ -199,7 +199,7 @@ fn settle_later(shared: Arc<Shared>, money: Held, stage: Stage, now: Timestamp) 
     };
     let settle = async move {
         if let Err(error) = shared.limits.settle(&money.hold.intent, outcome).await {
-            settle_again(&shared, &money.hold.intent, outcome, error);
+            settle_again(&shared, &money.hold.intent, outcome, &error);
         }
     };
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -210,18 +210,23 @@ fn settle_later(shared: Arc<Shared>, money: Held, stage: Stage, now: Timestamp) 
 }
 
 /// The ledger failed: asks it again, later and later, until it has room.
-fn settle_again(shared: &Arc<Shared>, intent: &IntentId, outcome: Settlement, mut error: Error) {
+fn settle_again(shared: &Arc<Shared>, intent: &IntentId, outcome: Settlement, error: &Error) {
+    // Nothing was reserved after all: there is nothing to settle.
+    let is_nothing = |error: &Error| error.code == "unknownIntent";
+    if is_nothing(error) {
+        return;
+    }
+    tracing::warn!(%intent, %error, "a cost could not be settled; it is tried again until it is");
     let (shared, intent) = (Arc::clone(shared), intent.clone());
     tokio::spawn(async move {
         let mut wait = SETTLE_WAIT;
-        // Where nothing was reserved after all there is nothing to settle.
-        while error.code != "unknownIntent" {
-            tracing::warn!(%intent, %error, "a cost could not be settled; trying again");
+        loop {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(SETTLE_WAIT_MAX);
             match shared.limits.settle(&intent, outcome).await {
                 Ok(()) => return,
-                Err(failed) => error = failed,
+                Err(error) if is_nothing(&error) => return,
+                Err(error) => tracing::debug!(%intent, %error, "a cost could not be settled yet"),
             }
         }
     });

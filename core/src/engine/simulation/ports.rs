@@ -78,6 +78,7 @@ impl Fates for Ports {
         }
         fate
     }
+
     fn is_slow(&self) -> bool {
         self.world.disk_is_slow()
     }

@@ -3,17 +3,23 @@
 use std::sync::Arc;
 
 use super::house::House;
-use super::schedule::{LARGE_SCHEDULE, SMALL_SCHEDULE, Schedule, Summary, TASKS_MAX, Violation, judge};
+use super::schedule::{LARGE_SCHEDULE, SMALL_SCHEDULE, Schedule, Size, Summary, TASKS_MAX, Violation, judge};
 use super::world::World;
 use crate::engine::actor::Handle;
 use crate::engine::{Signal, locked};
 
-/// Three runs where two may work: the one that waits is paused, and resumed when all is calm.
-pub(super) fn paused_in_the_queue(house: &House) -> Result<(Summary, Vec<String>), Violation> {
+/// A world in which nothing goes wrong by chance, and its first process.
+fn stage(house: &House, size: Size) -> (Arc<World>, Schedule<'_>) {
     let world = Arc::new(World::new(0, None, true));
     world.calm_down();
-    let mut schedule = Schedule::new(&world, house, LARGE_SCHEDULE);
+    let mut schedule = Schedule::new(&world, house, size);
     schedule.start_process();
+    (world, schedule)
+}
+
+/// Three runs where two may work: the one that waits is paused, and resumed when all is calm.
+pub(super) fn paused_in_the_queue(house: &House) -> Result<(Summary, Vec<String>), Violation> {
+    let (world, mut schedule) = stage(house, LARGE_SCHEDULE);
     for number in 0..TASKS_MAX {
         schedule.begin_task(number);
         schedule.processes[0].work(30);
@@ -33,10 +39,7 @@ pub(super) fn paused_in_the_queue(house: &House) -> Result<(Summary, Vec<String>
 
 /// A run ends, and before its actor is gone somebody wants it again.
 pub(super) fn wanted_again_while_it_ends(house: &House) -> Result<(Summary, Vec<String>), Violation> {
-    let world = Arc::new(World::new(0, None, true));
-    world.calm_down();
-    let mut schedule = Schedule::new(&world, house, SMALL_SCHEDULE);
-    schedule.start_process();
+    let (world, mut schedule) = stage(house, SMALL_SCHEDULE);
     schedule.begin_task(0);
     schedule.calm_down();
     for row in schedule.rows() {
@@ -59,10 +62,7 @@ pub(super) fn wanted_again_while_it_ends(house: &House) -> Result<(Summary, Vec<
 /// A run comes back from a backup after its process died, where another one is open already: that one pauses it
 /// before anything else.
 pub(super) fn came_back_while_open(house: &House) -> Result<(Summary, Vec<String>), Violation> {
-    let world = Arc::new(World::new(0, None, true));
-    world.calm_down();
-    let mut schedule = Schedule::new(&world, house, SMALL_SCHEDULE);
-    schedule.start_process();
+    let (world, mut schedule) = stage(house, SMALL_SCHEDULE);
     schedule.begin_task(0);
     schedule.processes[0].work(4);
     schedule.start_process();
@@ -90,10 +90,7 @@ pub(super) fn came_back_while_open(house: &House) -> Result<(Summary, Vec<String
 /// The disk is full for so long that a process leaves its run, and cannot even store that: once there is space
 /// another one takes the run up.
 pub(super) fn left_on_a_full_disk(house: &House) -> Result<(Summary, Vec<String>), Violation> {
-    let world = Arc::new(World::new(0, None, true));
-    world.calm_down();
-    let mut schedule = Schedule::new(&world, house, SMALL_SCHEDULE);
-    schedule.start_process();
+    let (world, mut schedule) = stage(house, SMALL_SCHEDULE);
     schedule.begin_task(0);
     schedule.processes[0].work(4);
     world.disk_fills_up_or_empties();
